@@ -1,0 +1,1 @@
+"""The domain core: frozen values and pure rules. Only ``store`` and ``settings`` touch the outside."""

@@ -1,0 +1,70 @@
+"""Every error Crucible raises on purpose, as one tree.
+
+    CrucibleError
+    ├── InputError                what the user gave is wrong; nothing was changed (exit 2, HTTP 4xx)
+    │   ├── CorpusError           a corpus line does not fit; names file, line and key
+    │   └── SettingsError         a setting does not fit, or a folder or port it names cannot be used
+    ├── PlatformError             Crucible or a part it needs failed; never scored as a program's fault (exit 4)
+    │   ├── SandboxUnavailable    this machine cannot isolate programs the way it was asked to
+    │   ├── ExecutorUnavailable   an executor did not answer, or answered with a fault of its own
+    │   ├── ServiceUnavailable    Redis, Prefect or another server is not there
+    │   ├── StoreError            the store cannot be opened, or holds what no version of Crucible wrote
+    │   ├── StackError            the local stack could not be started or stopped
+    │   └── LedgerImbalance       the columns of the ledger do not add up
+    └── AlreadyRunning            what was asked to start is running already (exit 0: the wish is met)
+
+A message says what was wrong, with the value, and the remedy, in one line.
+"""
+
+
+class CrucibleError(Exception):
+    """Base of all errors raised by Crucible; its text is one line a user can act on."""
+
+
+class InputError(CrucibleError):
+    """The caller's input is wrong. The caller's fault; nothing was enqueued or stored."""
+
+
+class CorpusError(InputError):
+    """A corpus line does not fit. ``file``, ``line`` (from 1) and ``key`` say where."""
+
+    def __init__(self, file: str, line: int, key: str, problem: str) -> None:
+        self.file, self.line, self.key, self.problem = file, line, key, problem
+        where = f"{file}, line {line}" + (f", key {key!r}" if key else "")
+        super().__init__(f"{where}: {problem}")
+
+
+class SettingsError(InputError):
+    """A setting has a value that cannot be used. The operator's fault."""
+
+
+class PlatformError(CrucibleError):
+    """Crucible, or a part it stands on, failed. Never the fault of an evaluated program."""
+
+
+class SandboxUnavailable(PlatformError):
+    """Programs cannot be isolated here as asked, so none is run. The machine's or operator's fault."""
+
+
+class ExecutorUnavailable(PlatformError):
+    """An executor could not be reached or failed by itself; the same request may be sent again."""
+
+
+class ServiceUnavailable(PlatformError):
+    """A server that Crucible needs (Redis, Prefect, the store's database) does not answer."""
+
+
+class StoreError(PlatformError):
+    """The store cannot be opened or migrated, or a row in it cannot be read."""
+
+
+class StackError(PlatformError):
+    """The local stack could not be started, or did not stop."""
+
+
+class LedgerImbalance(PlatformError):
+    """Submitted evaluations are not accounted for in exactly one column each. A defect in Crucible."""
+
+
+class AlreadyRunning(CrucibleError):
+    """What was asked to start is running already."""

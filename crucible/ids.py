@@ -1,0 +1,59 @@
+"""Crucible's own ids: unique over processes and machines, and sorted by the time they were made.
+
+An id is a prefix and 26 characters of Crockford's base 32: 48 bits of milliseconds since 1970, then
+80 bits of chance. Within one process each id is greater than the one before, whatever the clock does.
+"""
+
+from base64 import b32hexencode
+from secrets import randbits
+from threading import Lock
+from time import time_ns
+
+_CHANCE_BITS = 80
+_STEP_BITS = 40
+_LENGTH = 26
+_TO_CROCKFORD = bytes.maketrans(b"0123456789ABCDEFGHIJKLMNOPQRSTUV", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+
+
+def new_evaluation_id() -> str:
+    """An id for one submitted evaluation."""
+    return new_evaluation_ids(1)[0]
+
+
+def new_evaluation_ids(number: int) -> list[str]:
+    """Ids for ``number`` submitted evaluations, in ascending order."""
+    return [_text("ev-", value) for value in _sequence.take(number)]
+
+
+def new_sweep_id() -> str:
+    """An id for one sweep."""
+    return _text("sw-", _sequence.take(1)[0])
+
+
+class _Sequence:
+    """Ascending 128-bit numbers that start with the time in milliseconds; safe to use from threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._last = 0
+
+    def take(self, number: int) -> list[int]:
+        with self._lock:
+            return [self._next() for _ in range(number)]
+
+    def _next(self) -> int:
+        now = time_ns() // 1_000_000 << _CHANCE_BITS
+        if now >> _CHANCE_BITS > self._last >> _CHANCE_BITS:
+            self._last = now | randbits(_CHANCE_BITS)
+        else:
+            # A step of chance, not of one: a forked process starts from the same number as its parent.
+            self._last += 1 + randbits(_STEP_BITS)
+        return self._last
+
+
+_sequence = _Sequence()
+
+
+def _text(prefix: str, value: int) -> str:
+    digits = b32hexencode(value.to_bytes(20, "big"))[-_LENGTH:]
+    return prefix + digits.translate(_TO_CROCKFORD).decode()

@@ -1,0 +1,23 @@
+"""Frozen values: what goes in, what was seen, and what follows from it."""
+
+from crucible.models.comparison import Classification, Comparison, Difference, Field
+from crucible.models.evaluation import Evaluation, Expectation, Limits
+from crucible.models.observation import LEGS, Leg, Observation, Outcome
+from crucible.models.sweep import Counts, SweepReport, Verdict
+
+__all__ = [
+    "LEGS",
+    "Classification",
+    "Comparison",
+    "Counts",
+    "Difference",
+    "Evaluation",
+    "Expectation",
+    "Field",
+    "Leg",
+    "Limits",
+    "Observation",
+    "Outcome",
+    "SweepReport",
+    "Verdict",
+]

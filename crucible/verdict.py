@@ -1,0 +1,49 @@
+"""From the ledger to a verdict."""
+
+from crucible.errors import LedgerImbalance
+from crucible.models import Counts, Verdict
+from crucible.statistics import CONFIDENCE, rate_upper_bound
+
+MIN_EVALUATIONS = 50
+
+
+def mismatch_rate_upper(counts: Counts) -> float | None:
+    """Upper bound on the rate of mismatches over what was compared or should have been.
+
+    An unpaired evaluation counts as a mismatch, since nobody saw that it is none. Nondeterministic
+    ones say nothing of parity and are left out.
+    """
+    cases = counts.mismatched + counts.unpaired
+    return rate_upper_bound(cases, counts.matched + cases, CONFIDENCE)
+
+
+def judge(
+    counts: Counts, min_evaluations: int = MIN_EVALUATIONS, *, ignore_expectations: bool = False
+) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict and its reasons, the weightiest first.
+
+    Raises ``LedgerImbalance`` when an evaluation is unaccounted for: no verdict is given on such books.
+    """
+    if not counts.balanced:
+        raise LedgerImbalance(
+            f"the ledger does not add up: {counts.submitted} submitted, {counts.settled} accounted for; "
+            "this is a defect in Crucible, please report it with the store's file"
+        )
+    failures = []
+    if counts.mismatched:
+        failures.append(f"{_many(counts.mismatched)} answered differently by the two legs, confirmed by re-runs")
+    if counts.unpaired:
+        failures.append(f"{_many(counts.unpaired)} without an answer from one leg or both")
+    if counts.unexpected and not ignore_expectations:
+        failures.append(f"{_many(counts.unexpected)} on which both legs agree and miss what the corpus expects")
+    if failures:
+        return Verdict.FAIL, tuple(failures)
+    if counts.matched < min_evaluations:
+        return Verdict.INCONCLUSIVE, (
+            f"{_many(counts.matched)} compared and equal; at least {min_evaluations} are needed (--min-evaluations)",
+        )
+    return Verdict.PASS, (f"{_many(counts.matched)} compared, all equal byte for byte",)
+
+
+def _many(number: int) -> str:
+    return f"{number:,} evaluation{'s' if number != 1 else ''}"

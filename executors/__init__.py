@@ -1,0 +1,1 @@
+"""Runs one program under limits, one process away from everything else."""

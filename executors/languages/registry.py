@@ -1,0 +1,59 @@
+"""All languages, by name."""
+
+from crucible.models import Limits
+from executors.languages.language import Language
+
+_ROOMY = Limits(memory_mb=1024, processes=256, wall_s=30, cpu_s=20)
+
+_ALL = (
+    Language(
+        name="python",
+        source="main.py",
+        run=("python3", "/box/main.py"),
+        version=("python3", "--version"),
+        hello="print('hello')",
+    ),
+    Language(
+        name="javascript",
+        source="main.js",
+        run=("node", "/box/main.js"),
+        version=("node", "--version"),
+        hello="console.log('hello')",
+        minimum=_ROOMY,
+    ),
+    Language(
+        name="bash",
+        source="main.sh",
+        run=("bash", "/box/main.sh"),
+        version=("bash", "--version"),
+        hello="echo hello",
+    ),
+    Language(
+        name="c",
+        source="main.c",
+        compile=("gcc", "-O1", "-o", "/box/main", "/box/main.c", "-lm", "-pthread"),
+        run=("/box/main",),
+        version=("gcc", "--version"),
+        hello='#include <stdio.h>\nint main(void) { puts("hello"); return 0; }\n',
+    ),
+    Language(
+        name="cpp",
+        source="main.cpp",
+        compile=("g++", "-O1", "-o", "/box/main", "/box/main.cpp", "-pthread"),
+        run=("/box/main",),
+        version=("g++", "--version"),
+        hello='#include <cstdio>\nint main() { std::puts("hello"); }\n',
+    ),
+    Language(
+        name="java",
+        source="Main.java",
+        compile=("javac", "-J-XX:+UseSerialGC", "-J-XX:TieredStopAtLevel=1", "-d", "/box", "/box/Main.java"),
+        run=("java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", "/box", "Main"),
+        version=("java", "--version"),
+        hello='public class Main { public static void main(String[] a) { System.out.println("hello"); } }',
+        minimum=_ROOMY,
+    ),
+)
+
+LANGUAGES = {language.name: language for language in _ALL}
+"""Every language Crucible knows; an executor offers those whose toolchain works in its sandbox."""

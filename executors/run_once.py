@@ -1,0 +1,62 @@
+"""Runs one program without any queue: ``python -m executors.run_once`` behind ``crucible execute``.
+
+Reads ``{"language", "code", "stdin"?, "limits"?}`` from standard input and prints the observation.
+"""
+
+import asyncio
+import sys
+
+from pydantic import ConfigDict, ValidationError
+
+from crucible.errors import InputError, SandboxUnavailable
+from crucible.models import Evaluation, Observation, Outcome
+from crucible.settings import ExecutorSettings, load
+from executors.executor import Executor
+
+
+class Order(Evaluation):
+    """A program as ``crucible execute`` takes it: an evaluation whose name and other keys do not matter."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str = "execute"
+
+
+async def run_once(order: Order, settings: ExecutorSettings) -> Observation:
+    """Run ``order`` in a sandbox of its own; where none can be had the observation is ``sandbox_error``."""
+    executor = Executor(settings)
+    try:
+        await executor.open([order.language])
+        return await executor.execute("execute", order.language, order.code, order.stdin, order.limits)
+    except SandboxUnavailable as error:
+        return Observation(
+            outcome=Outcome.SANDBOX_ERROR, executor=settings.name, detail=f"SANDBOX_UNAVAILABLE: {error}"
+        )
+    finally:
+        await executor.close()
+
+
+def parse(text: bytes) -> Order:
+    """The order in ``text``; raises ``InputError`` naming the key that does not fit."""
+    try:
+        return Order.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{'.'.join(map(str, first['loc'])) or 'standard input'}: {first['msg']}") from error
+
+
+def main() -> int:
+    """Exit 0 when an observation was made, 2 on input that does not fit."""
+    try:
+        order = parse(sys.stdin.buffer.read())
+        settings = load(ExecutorSettings).model_copy(update={"slots": 1})
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    seen = asyncio.run(run_once(order, settings))
+    sys.stdout.write(seen.model_dump_json() + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What isolates a program, behind one interface."""

@@ -1,0 +1,1 @@
+"""The embedded sandbox: Linux namespaces, no Docker and no root needed."""

@@ -1,0 +1,143 @@
+"""The control group of a slot (version 1): memory, process count and CPU time by the kernel's books.
+
+The slot enters once, as root, before it gives its privileges up; the files it needs later stay open.
+"""
+
+import os
+
+_CONTROLLERS = ("memory", "pids", "cpuacct")
+_PARENT = "crucible"
+_NO_LIMIT = "-1"
+
+
+def mounted_controllers() -> dict[str, str]:
+    """Folder of this process's own group, for each controller Crucible uses that is mounted and writable."""
+    mounts = {}
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        for line in file:
+            left, _, right = line.partition(" - ")
+            kind, _, options = right.split(" ", 2)
+            if kind == "cgroup":
+                mounts.update(dict.fromkeys(options.strip().split(","), left.split(" ")[4]))
+    own = {}
+    with open("/proc/self/cgroup", encoding="utf-8") as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            own.update(dict.fromkeys(controllers.split(","), path))
+    folders = {c: mounts[c] + own[c].rstrip("/") for c in _CONTROLLERS if c in mounts and c in own}
+    return {c: folder for c, folder in folders.items() if os.access(folder, os.W_OK)}
+
+
+def available() -> bool:
+    """Whether slots may be given control groups here: root, and all controllers mounted writable."""
+    return os.geteuid() == 0 and set(mounted_controllers()) == set(_CONTROLLERS)
+
+
+def folders(name: str) -> list[str]:
+    """The folders of the slot called ``name``, one for each controller."""
+    return [f"{folder}/{_PARENT}/{name}" for folder in mounted_controllers().values()]
+
+
+def remove(name: str) -> None:
+    """Remove the group of a slot that has ended; one still in use or already gone is left alone."""
+    for folder in folders(name):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            continue
+
+
+def remove_orphans() -> None:
+    """Remove the groups of executors that are no more (a slot's name begins with its executor's pid)."""
+    for folder in mounted_controllers().values():
+        try:
+            names = [entry.name for entry in os.scandir(f"{folder}/{_PARENT}") if entry.is_dir()]
+        except FileNotFoundError:
+            continue
+        for name in names:
+            if not os.path.exists(f"/proc/{name.partition('-')[0]}"):
+                remove(name)
+
+
+class Group:
+    """The group this process is in, seen through files opened while it could open them."""
+
+    def __init__(self, name: str) -> None:
+        """Make the group called ``name``, move this process into it and keep its files open."""
+        memory, pids, cpu = folders(name)
+        for folder in (memory, pids, cpu):
+            os.makedirs(folder, exist_ok=True)
+            _write_path(f"{folder}/tasks", str(os.getpid()))
+        self._memory_limit = os.open(f"{memory}/memory.limit_in_bytes", os.O_RDWR)
+        self._swap_limit = _open_if_there(f"{memory}/memory.memsw.limit_in_bytes")
+        self._usage = os.open(f"{memory}/memory.usage_in_bytes", os.O_RDONLY)
+        self._peak = os.open(f"{memory}/memory.max_usage_in_bytes", os.O_RDWR)
+        self._oom = os.open(f"{memory}/memory.oom_control", os.O_RDONLY)
+        self._pids_limit = os.open(f"{pids}/pids.max", os.O_RDWR)
+        self._pids_events = os.open(f"{pids}/pids.events", os.O_RDONLY)
+        self._cpu = os.open(f"{cpu}/cpuacct.usage", os.O_RDONLY)
+        self._limits: tuple[int, int] | None = None
+        self._baseline = 0
+        self._used_before = 0
+
+    def limit(self, memory_bytes: int, processes: int) -> None:
+        """Allow a program this much, on top of what the slot and cell hold themselves."""
+        if self._limits == (memory_bytes, processes):
+            return
+        own_processes = 2  # the slot and the cell
+        _write(self._pids_limit, str(processes + own_processes))
+        if self._swap_limit is not None:
+            _write(self._swap_limit, _NO_LIMIT)
+        self._baseline = self._baseline or _number(self._usage)
+        _write(self._memory_limit, str(memory_bytes + self._baseline))
+        if self._swap_limit is not None:
+            _write(self._swap_limit, str(memory_bytes + self._baseline))
+        self._limits = (memory_bytes, processes)
+
+    def reset_peak(self) -> None:
+        """Start to measure the peak of memory anew, from what is in use now (file cache included)."""
+        self._used_before = _number(self._usage)
+        _write(self._peak, "0")
+
+    def peak_bytes(self) -> int:
+        """The most memory in use since ``reset_peak``, above what was in use then."""
+        return max(0, _number(self._peak) - self._used_before)
+
+    def out_of_memory_kills(self) -> int:
+        """How many processes the kernel has killed in this group for want of memory."""
+        return _field(self._oom, b"oom_kill ")
+
+    def refused_processes(self) -> int:
+        """How often the kernel has refused this group another process."""
+        return _field(self._pids_events, b"max ")
+
+    def cpu_seconds(self) -> float:
+        """CPU time used in this group since it was made."""
+        return _number(self._cpu) / 1e9
+
+
+def _open_if_there(path: str) -> int | None:
+    try:
+        return os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+
+
+def _write_path(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _write(descriptor: int, text: str) -> None:
+    os.pwrite(descriptor, text.encode(), 0)
+
+
+def _number(descriptor: int) -> int:
+    return int(os.pread(descriptor, 64, 0))
+
+
+def _field(descriptor: int, name: bytes) -> int:
+    for line in os.pread(descriptor, 256, 0).splitlines():
+        if line.startswith(name):
+            return int(line[len(name) :])
+    return 0

@@ -1,0 +1,120 @@
+"""What a program sees of the file system: a read-only system and nothing of the host's own."""
+
+import os
+import socket
+import struct
+from fcntl import ioctl
+
+from executors.sandbox.process.jail import syscalls as sc
+
+SCRATCH = "/scratch"
+_MOUNT_POINT = "/sys"  # exists everywhere, and nothing below it is needed once the new root stands
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_SHARED_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "java-17-openjdk", "java-21-openjdk")
+_OWN_ETC = {
+    "passwd": "sandbox:x:1000:1000::/box:/bin/sh\n",
+    "group": "sandbox:x:1000:\n",
+    "hosts": "127.0.0.1 localhost crucible\n::1 localhost\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+}
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
+
+
+def enter(extra_folders: list[str]) -> None:
+    """Build the root in this process's own mount namespace and move into it.
+
+    ``extra_folders`` are shown read-only at their own paths (an interpreter outside /usr).
+    """
+    sc.mount("none", "/", None, sc.MS_REC | sc.MS_PRIVATE)
+    sc.mount("root", _MOUNT_POINT, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, "mode=755,size=1m")
+    _system(extra_folders)
+    _etc()
+    _devices()
+    for folder in ("proc", "box", "tmp", "scratch", "var/tmp", "run"):
+        os.makedirs(_MOUNT_POINT + "/" + folder, exist_ok=True)
+    # The kernel lets a user namespace mount a /proc only where one is in sight. Each cell covers this
+    # one with its own, and nobody in a cell may uncover it.
+    sc.mount("/proc", _MOUNT_POINT + "/proc", None, sc.MS_BIND | sc.MS_REC)
+    sc.pivot_into(_MOUNT_POINT)
+    sc.mount("root", "/", None, sc.MS_REMOUNT | sc.MS_BIND | sc.MS_RDONLY | sc.MS_NOSUID | sc.MS_NODEV)
+
+
+def _system(extra_folders: list[str]) -> None:
+    for folder in ("/usr", *extra_folders):
+        os.makedirs(_MOUNT_POINT + folder, exist_ok=True)
+        sc.bind_read_only(folder, _MOUNT_POINT + folder)
+    for name in _SYSTEM_FOLDERS:
+        if os.path.islink("/" + name):
+            os.symlink(os.readlink("/" + name), f"{_MOUNT_POINT}/{name}")
+        elif os.path.isdir("/" + name):
+            os.mkdir(f"{_MOUNT_POINT}/{name}")
+            sc.bind_read_only("/" + name, f"{_MOUNT_POINT}/{name}")
+
+
+def _etc() -> None:
+    os.mkdir(_MOUNT_POINT + "/etc")
+    for name, text in _OWN_ETC.items():
+        with open(f"{_MOUNT_POINT}/etc/{name}", "w", encoding="utf-8") as file:
+            file.write(text)
+    for name in _SHARED_ETC:
+        source, target = f"/etc/{name}", f"{_MOUNT_POINT}/etc/{name}"
+        if os.path.isdir(source):
+            os.mkdir(target)
+        elif os.path.exists(source):
+            with open(target, "w", encoding="utf-8"):
+                pass
+        else:
+            continue
+        sc.bind_read_only(source, target)
+
+
+def _devices() -> None:
+    os.mkdir(_MOUNT_POINT + "/dev")
+    for name in _DEVICES:
+        target = f"{_MOUNT_POINT}/dev/{name}"
+        with open(target, "w", encoding="utf-8"):
+            pass
+        sc.mount(f"/dev/{name}", target, None, sc.MS_BIND)
+    os.mkdir(_MOUNT_POINT + "/dev/shm")
+    for name, target in {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}.items():
+        os.symlink("/proc/self/fd" + target, f"{_MOUNT_POINT}/dev/{name}")
+
+
+def private_network() -> None:
+    """Raise loopback in this process's own network namespace, and keep closed connections from lingering.
+
+    The namespace is shared by the programs that a slot runs one after another; without TIME_WAIT
+    buckets nothing of one program's sockets is left for the next.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+    with open("/proc/sys/net/ipv4/tcp_max_tw_buckets", "w", encoding="utf-8") as file:
+        file.write("0")
+
+
+def scratch(size_mb: int) -> None:
+    """Mount one fresh, sized file system and show it at every place a program may write."""
+    sc.mount("scratch", SCRATCH, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, _scratch_options(size_mb))
+    for name, target in {"box": "/box", "tmp": "/tmp", "shm": "/dev/shm", "vartmp": "/var/tmp"}.items():
+        source = f"{SCRATCH}/{name}"
+        os.mkdir(source)
+        if name != "box":
+            os.chmod(source, 0o1777)
+        sc.mount(source, target, None, sc.MS_BIND)
+
+
+def resize_scratch(size_mb: int) -> None:
+    """Give the mounted scratch file system another size."""
+    sc.mount("scratch", SCRATCH, None, sc.MS_REMOUNT | sc.MS_NOSUID | sc.MS_NODEV, _scratch_options(size_mb))
+
+
+def _scratch_options(size_mb: int) -> str:
+    # Inodes are kernel memory that a size limit does not count.
+    return f"mode=755,size={size_mb}m,nr_inodes=4096"
+
+
+def process_list() -> None:
+    """Mount a /proc that shows this PID namespace's own processes and nothing of the host."""
+    flags = sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC
+    sc.mount("proc", "/proc", "proc", flags, "subset=pid,hidepid=2")

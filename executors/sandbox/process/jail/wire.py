@@ -1,0 +1,45 @@
+"""Frames between the executor service and its slots: a JSON header and raw bytes behind it."""
+
+import json
+import socket
+import struct
+from typing import Any
+
+PREFIX = struct.Struct("!II")
+
+
+def encode(header: dict[str, Any], *blobs: bytes) -> bytes:
+    """One frame: lengths of header and blobs, the header, the blobs one after another."""
+    text = json.dumps({**header, "sizes": [len(blob) for blob in blobs]}, separators=(",", ":")).encode()
+    return b"".join((PREFIX.pack(len(text), sum(map(len, blobs))), text, *blobs))
+
+
+def decode(text: bytes, body: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    """The header and blobs of a frame whose two parts were read."""
+    header = json.loads(text)
+    blobs, start = [], 0
+    for size in header.pop("sizes"):
+        blobs.append(body[start : start + size])
+        start += size
+    return header, blobs
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, Any], list[bytes]] | None:
+    """Block until a whole frame is there; null at the end of the stream."""
+    prefix = _exactly(connection, PREFIX.size)
+    if prefix is None:
+        return None
+    header_size, body_size = PREFIX.unpack(prefix)
+    text, body = _exactly(connection, header_size), _exactly(connection, body_size)
+    return None if text is None or body is None else decode(text, body)
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes | None:
+    parts = []
+    while size:
+        part = connection.recv(min(size, 1 << 20))
+        if not part:
+            return None
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,94 @@
+"""From what cell and kernel counted to an observation."""
+
+import os
+import signal
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any
+
+from crucible.models import Observation, Outcome
+
+_ENFORCED = {
+    "cpu_limit": Outcome.CPU_LIMIT,
+    "wall_limit": Outcome.WALL_LIMIT,
+    "memory_limit": Outcome.MEMORY_LIMIT,
+    "output_limit": Outcome.OUTPUT_LIMIT,
+    "cancelled": Outcome.CANCELLED,
+}
+_MIB = 1 << 20
+
+
+def observe(
+    report: Mapping[str, Any], counted: Mapping[str, Any], stdout: bytes, stderr: bytes, isolation_level: str
+) -> Observation:
+    """The observation of a run that came to its end.
+
+    Where the platform ended the program at a limit, the exit is reported as ``SIGKILL`` even if the
+    program happened to get to its own end first: which of the two came first is a race, and would
+    make two equal runs differ.
+    """
+    outcome = _outcome(report, counted)
+    exit_code, signal_name = _exit(report["status"])
+    if outcome in _ENFORCED.values():
+        exit_code, signal_name = None, signal.SIGKILL.name
+    peak = counted["peak_bytes"]
+    return Observation(
+        outcome=outcome,
+        exit_code=exit_code,
+        signal=signal_name,
+        stdout_b64=b64encode(stdout).decode(),
+        stderr_b64=b64encode(stderr).decode(),
+        stdout_truncated=report["stdout_truncated"],
+        stderr_truncated=report["stderr_truncated"],
+        duration_s=round(report["duration_s"], 6),
+        cpu_s=round(report["cpu_s"], 6),
+        memory_peak_mb=round((report["peak_rss_kb"] * 1024 if peak is None else peak) / _MIB, 3),
+        isolation_level=isolation_level,
+    )
+
+
+def out_of_memory(isolation_level: str) -> Observation:
+    """The observation of a run in which the kernel's want of memory took the cell along."""
+    return Observation(
+        outcome=Outcome.MEMORY_LIMIT,
+        signal=signal.SIGKILL.name,
+        stdout_truncated=True,
+        stderr_truncated=True,
+        isolation_level=isolation_level,
+        detail="the cell was ended with its program; what it wrote is lost",
+    )
+
+
+def _outcome(report: Mapping[str, Any], counted: Mapping[str, Any]) -> Outcome:
+    exit_code, signal_name = _exit(report["status"])
+    if report["killed_for"]:
+        return _ENFORCED[report["killed_for"]]
+    if counted["out_of_memory_kills"] and exit_code != 0:
+        return Outcome.MEMORY_LIMIT
+    if signal_name == signal.SIGXCPU.name:
+        return Outcome.CPU_LIMIT
+    if signal_name == signal.SIGSYS.name:
+        return Outcome.SECURITY_VIOLATION
+    if signal_name == signal.SIGXFSZ.name or (report["disk_full"] and exit_code != 0):
+        return Outcome.DISK_LIMIT
+    if counted["refused_processes"] and exit_code != 0:
+        return Outcome.PROCESS_LIMIT
+    if report["stage"] == "compile":
+        return Outcome.COMPILE_ERROR
+    if signal_name is not None:
+        return Outcome.SIGNALLED
+    return Outcome.NONZERO_EXIT if exit_code else Outcome.OK
+
+
+def _exit(status: int) -> tuple[int | None, str | None]:
+    if os.WIFSIGNALED(status):
+        return None, signal_label(os.WTERMSIG(status))
+    return os.WEXITSTATUS(status), None
+
+
+def signal_label(number: int) -> str:
+    """The name of a signal; real-time ones, which have none, are counted from SIGRTMIN."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"

@@ -1,0 +1,1 @@
+"""The executor as an HTTP service: executor-1, executor-2, executor-3."""
