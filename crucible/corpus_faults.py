@@ -7,7 +7,6 @@ import json
 import re
 import reprlib
 from collections.abc import Iterator
-from typing import Any
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ValidationError
@@ -53,7 +52,7 @@ def shortened(text: str, length: int = 80) -> str:
     return text if len(text) <= length else f"{text[:length]}…"
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A JSON value on one line, shortened, as its author would write it."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
@@ -78,7 +77,7 @@ def _not_json(raw: bytes, reason: str) -> tuple[str, str]:
     return "", f"not JSON: {re.sub(r' at line 1 column ', ' at column ', reason)}"
 
 
-def _lone_surrogates(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def _lone_surrogates(value: object, path: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
         found = re.search("[\ud800-\udfff]", value)
         if found:
@@ -97,25 +96,27 @@ def _problem(fault: ErrorDetails, path: tuple[str, ...]) -> str:
     kind, value = fault["type"], fault["input"]
     match kind:
         case "extra_forbidden":
-            return f"unknown key; known keys are {', '.join(_model(path).model_fields)}"
+            problem = f"unknown key; known keys are {', '.join(_model(path).model_fields)}"
         case "missing":
-            return "missing; every line has id, language and code"
+            problem = "missing; every line has id, language and code"
         case "greater_than_equal" | "less_than_equal":
-            return f"is {shown(value)}; the range is {_range(path)}"
+            problem = f"is {shown(value)}; the range is {_range(path)}"
         case "string_too_short" | "too_short":
-            return "must not be empty"
+            problem = "must not be empty"
         case "string_too_long":
-            return f"is {len(value)} characters long; the limit is {fault['ctx']['max_length']}"
+            problem = f"is {len(value)} characters long; the limit is {fault['ctx']['max_length']}"
         case "enum":
-            return f"no outcome is called {shown(value)}; outcomes are {', '.join(Outcome)}"
+            problem = f"no outcome is called {shown(value)}; outcomes are {', '.join(Outcome)}"
         case "value_error":
-            return str(fault["ctx"]["error"])
-    if kind in _WANTED:
-        return f"must be {_WANTED[kind]}, not {_described(value)}"
-    return f"{fault['msg']}: {shown(value)}"
+            problem = str(fault["ctx"]["error"])
+        case _ if kind in _WANTED:
+            problem = f"must be {_WANTED[kind]}, not {_described(value)}"
+        case _:
+            problem = f"{fault['msg']}: {shown(value)}"
+    return problem
 
 
-def _described(value: Any) -> str:
+def _described(value: object) -> str:
     kind = _KINDS.get(type(value), "something else")
     return kind if value is None else f"{kind} ({shown(value)})"
 

@@ -62,7 +62,9 @@ class ExecutorSettings(BaseSettings):
     token: SecretStr = Field(SecretStr(""), description="Bearer token that callers must show.")
     sandbox: str = Field("process", description="Sandbox that runs programs: process.")
     slots: Count = Field(2, description="How many programs run at once.")
-    queue_limit: Count = Field(64, description="How many requests may wait for a slot before 429 is answered.")
+    queue_limit: Count = Field(
+        64, description="How many requests may wait for a slot before 429 is answered."
+    )
     tz: str = Field("UTC", description="TZ that programs see.")
     pythonhashseed: str = Field("0", description="PYTHONHASHSEED that programs see.")
     memory_limit_mb: int | None = Field(
@@ -72,7 +74,7 @@ class ExecutorSettings(BaseSettings):
         False, description="Refuse to run when memory and process limits cannot be kept by cgroups."
     )
     python: Path | None = Field(
-        None, description="Interpreter for Python programs; unset: the system's python3, else our own."
+        None, description="Interpreter of Python programs; unset: the one Crucible itself runs on."
     )
 
 
@@ -103,7 +105,11 @@ class LegacySettings(BaseSettings):
     @field_validator("executor_urls", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
 
 
 class CelerySettings(BaseSettings):
@@ -140,7 +146,8 @@ class FlowSettings(BaseSettings):
     )
     batches_in_flight: Count = Field(2, description="Flow runs of a sweep under way at once.")
     stall_s: Positive = Field(
-        120, description="Seconds without any answer from a leg after which its waiting evaluations are unpaired."
+        120,
+        description="Seconds without any answer from a leg after which its waiting evaluations are unpaired.",
     )
     resend_after_s: Positive = Field(
         15, description="Seconds after which an evaluation nobody has claimed is sent again under its id."
@@ -150,7 +157,8 @@ class FlowSettings(BaseSettings):
     )
     confirm_runs: Count = Field(3, description="How often a mismatch is run again on both legs.")
     confirm_singly: Count = Field(
-        100, description="Mismatches of a sweep that get flow runs of their own; the rest are confirmed in batches."
+        100,
+        description="Mismatches of a sweep that get flow runs of their own; the rest are confirmed in batches.",
     )
     result_ttl_s: Count = Field(3600, description="Seconds Redis remembers that an evaluation was answered.")
 

@@ -31,11 +31,15 @@ def judge(
         )
     failures = []
     if counts.mismatched:
-        failures.append(f"{_many(counts.mismatched)} answered differently by the two legs, confirmed by re-runs")
+        failures.append(
+            f"{_many(counts.mismatched)} answered differently by the two legs, confirmed by re-runs"
+        )
     if counts.unpaired:
         failures.append(f"{_many(counts.unpaired)} without an answer from one leg or both")
     if counts.unexpected and not ignore_expectations:
-        failures.append(f"{_many(counts.unexpected)} on which both legs agree and miss what the corpus expects")
+        failures.append(
+            f"{_many(counts.unexpected)} on which both legs agree and miss what the corpus expects"
+        )
     if failures:
         return Verdict.FAIL, tuple(failures)
     if counts.matched < min_evaluations:

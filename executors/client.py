@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import NoReturn
 
 import orjson
@@ -21,7 +22,7 @@ _CONNECT_WITHIN_S = 3.0
 _QUESTION_WITHIN_S = 10.0
 
 
-class _PassingFault(Exception):
+class _PassingFaultError(Exception):
     """A fault of the platform that may be over by the next attempt; its text says what it was."""
 
 
@@ -38,10 +39,9 @@ class ExecutorClient:
             raise SettingsError(
                 "no executor is named; set CRUCIBLE_LEGACY_EXECUTOR_URLS or CRUCIBLE_CELERY_EXECUTOR_URL"
             )
-        self._urls = tuple(url.rstrip("/") for url in urls)
         self._retry_s = retry_s
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        self._pool = urllib3.PoolManager(maxsize=connections, block=True, retries=False)
+        self._pools = tuple(_pool(url, connections) for url in urls)
 
     def execute(
         self, run_id: str, language: str, code: str, stdin: str, limits: Mapping[str, object]
@@ -68,26 +68,30 @@ class ExecutorClient:
 
     def close(self) -> None:
         """Closes the idle connections."""
-        self._pool.clear()
+        for pool in self._pools:
+            pool.close()
 
     def _ask(self, method: str, path: str, timeout_s: float, body: bytes | None = None) -> bytes:
-        urls = itertools.cycle(self._urls)
+        pools = itertools.cycle(self._pools)
         retrying = Retrying(
-            retry=retry_if_exception_type(_PassingFault),
+            retry=retry_if_exception_type(_PassingFaultError),
             wait=wait_random_exponential(multiplier=0.05, max=1.0),
             stop=stop_after_delay(self._retry_s),
             retry_error_callback=self._give_up,
         )
-        answer: bytes = retrying(lambda: self._once(method, next(urls) + path, timeout_s, body))
+        answer: bytes = retrying(lambda: self._once(next(pools), method, path, timeout_s, body))
         return answer
 
-    def _once(self, method: str, url: str, timeout_s: float, body: bytes | None) -> bytes:
+    def _once(
+        self, pool: urllib3.HTTPConnectionPool, method: str, path: str, timeout_s: float, body: bytes | None
+    ) -> bytes:
+        url = f"{pool.scheme}://{pool.host}:{pool.port}{path}"
         timeout = urllib3.Timeout(connect=_CONNECT_WITHIN_S, read=timeout_s)
         try:
-            response = self._pool.request(method, url, body=body, headers=self._headers, timeout=timeout)
+            response = pool.urlopen(method, path, body, self._headers, retries=False, timeout=timeout)
         except urllib3.exceptions.HTTPError as error:
-            raise _PassingFault(f"{url}: {error}") from error
-        if response.status == 200:
+            raise _PassingFaultError(f"{url}: {error}") from error
+        if response.status == HTTPStatus.OK:
             return response.data
         raise _refusal(url, response.status, response.data)
 
@@ -99,18 +103,27 @@ class ExecutorClient:
         ) from cause
 
 
+def _pool(url: str, connections: int) -> urllib3.HTTPConnectionPool:
+    try:
+        if url.startswith(("http://", "https://")):
+            return urllib3.connection_from_url(url, maxsize=connections, block=True)
+    except urllib3.exceptions.LocationParseError:
+        pass
+    raise SettingsError(f"{url!r} is not the URL of an executor; write http://HOST:PORT")
+
+
 def _seconds_for(limits: Mapping[str, object]) -> float:
     wall_s = limits.get("wall_s")
     return (wall_s if isinstance(wall_s, int | float) else 10.0) * 5 + 60
 
 
-def _refusal(url: str, status: int, body: bytes) -> CrucibleError | _PassingFault:
-    if status == 401:
+def _refusal(url: str, status: int, body: bytes) -> CrucibleError | _PassingFaultError:
+    if status == HTTPStatus.UNAUTHORIZED:
         return ExecutorUnavailable(
             f"{url} refused the token; give workers and executors the same CRUCIBLE_EXECUTOR_TOKEN"
         )
     problem = f"{url} answered {status}: {_problem(body)}"
-    return InputError(problem) if status in _CALLERS_FAULT else _PassingFault(problem)
+    return InputError(problem) if status in _CALLERS_FAULT else _PassingFaultError(problem)
 
 
 def _problem(body: bytes) -> str:

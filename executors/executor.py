@@ -15,6 +15,7 @@ from crucible.settings import ExecutorSettings
 from executors.languages import LANGUAGES, Language
 from executors.sandbox.interface import Program, Sandbox, Stage
 from executors.sandbox.process.sandbox import ProcessSandbox
+from executors.sandbox.process.slot_handle import View
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 _HELLO = b"hello\n"
@@ -45,9 +46,7 @@ class Executor:
             if version:
                 self.versions[language.name] = version
 
-    async def execute(
-        self, run_id: str, language: str, code: str, stdin: str, limits: Limits
-    ) -> Observation:
+    async def execute(self, run_id: str, language: str, code: str, stdin: str, limits: Limits) -> Observation:
         """Run one program and say what was seen; ``rejected`` for a language that does not work here."""
         if language not in self.versions:
             return Observation(
@@ -89,7 +88,9 @@ class Executor:
         if not Path(tool[0]).exists():
             return None
         stage = Stage(tool, language.minimum)
-        asked = await self._sandbox.run(Program("none", b"", b"", self._environment, stage), f"version:{language.name}")
+        asked = await self._sandbox.run(
+            Program("none", b"", b"", self._environment, stage), f"version:{language.name}"
+        )
         program = self._program(language, language.hello.encode(), b"", language.minimum)
         seen = await self._sandbox.run(program, f"self-test:{language.name}")
         if seen.outcome is not Outcome.OK or seen.stdout != _HELLO:
@@ -114,14 +115,22 @@ def _environment(settings: ExecutorSettings) -> Mapping[str, str]:
 
 
 def _python(settings: ExecutorSettings) -> str:
-    """The interpreter of Python programs: the one set, the system's, or the one that runs us."""
-    chosen = settings.python or shutil.which("python3", path=PATH) or f"{sys.base_exec_prefix}/bin/python3"
+    """The interpreter of Python programs: the one set, else the one that runs us, outside any venv.
+
+    Not the system's own: that may be older than any program written for Crucible expects.
+    """
+    chosen = settings.python or Path(sys.base_exec_prefix) / "bin" / "python3"
     return str(Path(chosen).resolve())
 
 
 def _sandbox(settings: ExecutorSettings, python: str) -> Sandbox:
     if settings.sandbox != "process":
         raise SandboxUnavailable(f"there is no sandbox called {settings.sandbox!r}; there is: process")
-    prefix = str(Path(python).parents[1])
-    folders = [] if python.startswith(("/usr/", "/bin/")) else [prefix]
-    return ProcessSandbox(settings.slots, python, folders, require_cgroups=settings.require_cgroups)
+    return ProcessSandbox(settings.slots, python, _view(python), require_cgroups=settings.require_cgroups)
+
+
+def _view(python: str) -> View:
+    """Make the interpreter visible, and hide what is installed beside it: no business of programs'."""
+    prefix = Path(python).parents[1]
+    folders = () if python.startswith(("/usr/", "/bin/")) else (str(prefix),)
+    return View(folders, tuple(str(path) for path in prefix.glob("lib/python3.*/site-packages")))

@@ -71,7 +71,9 @@ class Evaluation(Frozen):
         try:
             size = len(value.encode())
         except UnicodeEncodeError as error:
-            raise ValueError(f"holds a lone surrogate at character {error.start}; UTF-8 cannot carry it") from error
+            raise ValueError(
+                f"holds a lone surrogate at character {error.start}; UTF-8 cannot carry it"
+            ) from error
         if size > MAX_PROGRAM_BYTES:
             raise ValueError(f"is {size} bytes; the limit is {MAX_PROGRAM_BYTES}")
         return value

@@ -88,9 +88,7 @@ class Service:
         return Response(answer, media_type="application/json")
 
     async def _run(self, order: Evaluation) -> bytes | None:
-        seen = await self._executor.execute(
-            order.id, order.language, order.code, order.stdin, order.limits
-        )
+        seen = await self._executor.execute(order.id, order.language, order.code, order.stdin, order.limits)
         return None if seen.outcome is Outcome.SANDBOX_ERROR else seen.model_dump_json().encode()
 
     async def cancel(self, request: Request) -> Response:

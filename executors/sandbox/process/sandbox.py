@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import structlog
@@ -13,7 +13,7 @@ from crucible.models import Limits, Observation, Outcome
 from executors.sandbox.interface import Program, Sandbox, Stage
 from executors.sandbox.process import verdict
 from executors.sandbox.process.jail import cgroup
-from executors.sandbox.process.slot_handle import SlotHandle, SlotLost
+from executors.sandbox.process.slot_handle import SlotHandle, SlotLost, View
 
 WITH_CGROUPS = "namespaces+cgroups+seccomp"
 WITHOUT_CGROUPS = "namespaces+rlimits+seccomp"
@@ -43,16 +43,16 @@ print("isolated")
 class ProcessSandbox(Sandbox):
     """Programs in namespaces of their own, with control groups where this process may make them.
 
-    ``folders`` are shown to programs read-only beside ``/usr`` (an interpreter that lives elsewhere);
-    ``python`` is the interpreter that the probe at ``open`` uses.
+    ``python`` is the interpreter that the probe at ``open`` uses; ``view`` makes it visible where it
+    lives outside ``/usr``.
     """
 
     def __init__(
-        self, slots: int, python: str, folders: Sequence[str] = (), *, require_cgroups: bool = False
+        self, slots: int, python: str, view: View = View(), *, require_cgroups: bool = False
     ) -> None:
         self._size = slots
         self._python = python
-        self._folders = tuple(folders)
+        self._view = view
         self._require_cgroups = require_cgroups
         self._idle: asyncio.Queue[SlotHandle] = asyncio.Queue()
         self._slots: set[SlotHandle] = set()
@@ -138,14 +138,14 @@ class ProcessSandbox(Sandbox):
         """A cancelled slot may hold a stale request to cancel, a lost one nothing at all."""
         await slot.stop()
         self._slots.discard(slot)
-        fresh = SlotHandle(slot.group, self._folders)
+        fresh = SlotHandle(slot.group, self._view)
         self._slots.add(fresh)
         await fresh.start()
         return fresh
 
     async def _start_slot(self, index: int) -> SlotHandle:
         group = f"{os.getpid()}-{id(self):x}-{index}" if self.isolation_level == WITH_CGROUPS else None
-        slot = SlotHandle(group, self._folders)
+        slot = SlotHandle(group, self._view)
         self._slots.add(slot)
         await slot.start()
         return slot
@@ -155,13 +155,13 @@ class ProcessSandbox(Sandbox):
         seen = await self.run(Program("probe.py", _PROBE.encode(), b"", {}, stage), "probe")
         if seen.stdout != b"isolated\n":
             said = (seen.stderr.decode(errors="replace").strip().splitlines() or [seen.detail or ""])[-1]
-            raise SandboxUnavailable(f"the sandbox does not isolate: its probe ended as {seen.outcome} ({said})")
+            raise SandboxUnavailable(
+                f"the sandbox does not isolate: its probe ended as {seen.outcome} ({said})"
+            )
 
     def _sandbox_error(self, detail: str) -> Observation:
         self._log.error("sandbox_error", detail=detail)
-        return Observation(
-            outcome=Outcome.SANDBOX_ERROR, isolation_level=self.isolation_level, detail=detail
-        )
+        return Observation(outcome=Outcome.SANDBOX_ERROR, isolation_level=self.isolation_level, detail=detail)
 
 
 def _order(program: Program) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import socket
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,14 @@ _BOOT = (
 _SOURCE_ROOT = str(Path(__file__).resolve().parents[3])
 
 
+@dataclass(frozen=True)
+class View:
+    """What programs see beside ``/usr``: ``folders`` read-only at their own paths, ``masked`` ones empty."""
+
+    folders: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
+
+
 class SlotLost(Exception):
     """The slot process has ended although nobody asked it to; it must be replaced."""
 
@@ -27,9 +35,11 @@ class SlotLost(Exception):
 class SlotHandle:
     """One slot process: starts it, hands it programs, ends it."""
 
-    def __init__(self, group: str | None, folders: Sequence[str]) -> None:
+    def __init__(self, group: str | None, view: View) -> None:
         self.group = group
-        self._configuration = json.dumps({"group": group, "folders": list(folders)})
+        self._configuration = json.dumps(
+            {"group": group, "folders": list(view.folders), "masked": list(view.masked)}
+        )
         self._process: Process
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
@@ -56,11 +66,15 @@ class SlotHandle:
         try:
             header, _ = await self._receive()
         except SlotLost as error:
-            raise SandboxUnavailable("the sandbox's slot process ended at its start; see its error above") from error
+            raise SandboxUnavailable(
+                "the sandbox's slot process ended at its start; see its error above"
+            ) from error
         if "error" in header:
             raise SandboxUnavailable(f"programs cannot be isolated here: {header['error']}")
 
-    async def run(self, order: dict[str, Any], code: bytes, stdin: bytes) -> tuple[dict[str, Any], dict[str, Any], list[bytes]]:
+    async def run(
+        self, order: dict[str, Any], code: bytes, stdin: bytes
+    ) -> tuple[dict[str, Any], dict[str, Any], list[bytes]]:
         """Run one program; returns the cell's report (empty if the cell was ended by force), the slot's
         counts and the two streams. Raises ``SlotLost``.
         """

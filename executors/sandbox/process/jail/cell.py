@@ -26,7 +26,9 @@ _LOCKED_BYTES = 64 << 10
 class Cell:
     """One program's cell. ``group`` is null where the kernel keeps no books for us."""
 
-    def __init__(self, service: socket.socket, config: dict, group: Group | None, instructions: bytes) -> None:
+    def __init__(
+        self, service: socket.socket, config: dict, group: Group | None, instructions: bytes
+    ) -> None:
         self._service = service
         self._config = config
         self._group = group

@@ -11,7 +11,14 @@ SCRATCH = "/scratch"
 _MOUNT_POINT = "/sys"  # exists everywhere, and nothing below it is needed once the new root stands
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_SHARED_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "java-17-openjdk", "java-21-openjdk")
+_SHARED_ETC = (
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "alternatives",
+    "java-17-openjdk",
+    "java-21-openjdk",
+)
 _OWN_ETC = {
     "passwd": "sandbox:x:1000:1000::/box:/bin/sh\n",
     "group": "sandbox:x:1000:\n",
@@ -21,14 +28,19 @@ _OWN_ETC = {
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 
-def enter(extra_folders: list[str]) -> None:
+def enter(extra_folders: list[str], masked: list[str]) -> None:
     """Build the root in this process's own mount namespace and move into it.
 
-    ``extra_folders`` are shown read-only at their own paths (an interpreter outside /usr).
+    ``extra_folders`` are shown read-only at their own paths (an interpreter outside /usr), and folders
+    ``masked`` are shown empty.
     """
     sc.mount("none", "/", None, sc.MS_REC | sc.MS_PRIVATE)
     sc.mount("root", _MOUNT_POINT, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, "mode=755,size=1m")
     _system(extra_folders)
+    for folder in masked:
+        sc.mount(
+            "masked", _MOUNT_POINT + folder, "tmpfs", sc.MS_RDONLY | sc.MS_NOSUID | sc.MS_NODEV, "size=4k"
+        )
     _etc()
     _devices()
     for folder in ("proc", "box", "tmp", "scratch", "var/tmp", "run"):
@@ -44,12 +56,19 @@ def _system(extra_folders: list[str]) -> None:
     for folder in ("/usr", *extra_folders):
         os.makedirs(_MOUNT_POINT + folder, exist_ok=True)
         sc.bind_read_only(folder, _MOUNT_POINT + folder)
+        for above in _folders_above(folder):
+            os.chmod(_MOUNT_POINT + above, 0o111)  # to be walked through, not looked into
     for name in _SYSTEM_FOLDERS:
         if os.path.islink("/" + name):
             os.symlink(os.readlink("/" + name), f"{_MOUNT_POINT}/{name}")
         elif os.path.isdir("/" + name):
             os.mkdir(f"{_MOUNT_POINT}/{name}")
             sc.bind_read_only("/" + name, f"{_MOUNT_POINT}/{name}")
+
+
+def _folders_above(folder: str) -> list[str]:
+    parts = folder.strip("/").split("/")
+    return ["/" + "/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _etc() -> None:

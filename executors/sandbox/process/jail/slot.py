@@ -28,6 +28,7 @@ def main(descriptor: int, configuration: str) -> None:
     config = json.loads(configuration)
     service = socket.socket(fileno=descriptor)
     service.set_inheritable(False)
+    _close_all_but(descriptor)
     try:
         group = _isolate(config)
         instructions = seccomp.build()
@@ -36,6 +37,13 @@ def main(descriptor: int, configuration: str) -> None:
         return
     service.sendall(wire.encode({"ready": True}))
     _serve(service, config, group, instructions)
+
+
+def _close_all_but(descriptor: int) -> None:
+    """Close what was inherited by accident: a program would inherit it in turn."""
+    first_free = 3
+    os.closerange(first_free, descriptor)
+    os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 def _serve(service: socket.socket, config: dict, group: Group | None, instructions: bytes) -> None:
@@ -67,12 +75,14 @@ def _isolate(config: dict) -> Group | None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the terminal's Ctrl-C is the service's to handle
     group = Group(config["group"]) if config["group"] else None
-    host_id = _become_nobody()
-    sc.unshare(sc.CLONE_NEWUSER | sc.CLONE_NEWNS | sc.CLONE_NEWNET | sc.CLONE_NEWUTS | sc.CLONE_NEWIPC)
-    _map_identity(*host_id)
-    sc.sethostname("crucible")
-    root.private_network()
-    root.enter(config["folders"])
+    if os.geteuid() == 0:
+        # The root is built while this process may still look into every folder (a home folder, say).
+        _build(config, sc.CLONE_NEWNS | sc.CLONE_NEWNET | sc.CLONE_NEWUTS)
+        _become_nobody()
+        _own_namespaces(sc.CLONE_NEWUSER | sc.CLONE_NEWNS | sc.CLONE_NEWIPC)
+    else:
+        _own_namespaces(sc.CLONE_NEWUSER)
+        _build(config, sc.CLONE_NEWNS | sc.CLONE_NEWNET | sc.CLONE_NEWUTS | sc.CLONE_NEWIPC)
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)  # changing identity has cleared it
     _renounce()
     return group
@@ -90,10 +100,15 @@ def _renounce() -> None:
     sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
 
 
-def _become_nobody() -> tuple[int, int]:
+def _build(config: dict, namespaces: int) -> None:
+    sc.unshare(namespaces)
+    sc.sethostname("crucible")
+    root.private_network()
+    root.enter(config["folders"], config["masked"])
+
+
+def _become_nobody() -> None:
     """Give up root for a host identity that nobody else has, keeping what namespaces need to be made."""
-    if os.geteuid() != 0:
-        return os.getuid(), os.getgid()
     unique = _HOST_ID_BASE + os.getpid()
     sc.prctl(sc.PR_SET_KEEPCAPS, 1)
     os.setgroups([])
@@ -101,7 +116,19 @@ def _become_nobody() -> tuple[int, int]:
     os.setresuid(unique, unique, unique)
     sc.set_capabilities(_known_capabilities())
     sc.prctl(sc.PR_SET_DUMPABLE, 1)  # or /proc/self/uid_map belongs to root
-    return unique, unique
+
+
+def _own_namespaces(namespaces: int) -> None:
+    """Enter a user namespace in which every slot's program has the same identity."""
+    uid, gid = os.getuid(), os.getgid()
+    sc.unshare(namespaces)
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{_INSIDE_ID} {uid} 1"),
+        ("gid_map", f"{_INSIDE_ID} {gid} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w", encoding="utf-8") as file:
+            file.write(text)
 
 
 def _known_capabilities() -> int:
@@ -111,16 +138,6 @@ def _known_capabilities() -> int:
             if line.startswith("CapPrm:"):
                 return int(line.split()[1], 16) & _ALL_CAPABILITIES
     return 0
-
-
-def _map_identity(uid: int, gid: int) -> None:
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{_INSIDE_ID} {uid} 1"),
-        ("gid_map", f"{_INSIDE_ID} {gid} 1"),
-    ):
-        with open(f"/proc/self/{name}", "w", encoding="utf-8") as file:
-            file.write(text)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,11 @@ def fork_into(namespaces: int) -> int:
     single-threaded processes.
     """
     ctypes.pythonapi.PyOS_BeforeFork()
-    number, flags, none = ctypes.c_long(_CLONE[platform.machine()]), namespaces | signal.SIGCHLD, ctypes.c_ulong(0)
+    number, flags, none = (
+        ctypes.c_long(_CLONE[platform.machine()]),
+        namespaces | signal.SIGCHLD,
+        ctypes.c_ulong(0),
+    )
     child = int(_clone(number, ctypes.c_ulong(flags), none, none, none, none))
     if child == 0:
         ctypes.pythonapi.PyOS_AfterFork_Child()

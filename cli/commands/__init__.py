@@ -1,0 +1,1 @@
+"""One module for each command; what takes long to import is imported when it runs."""

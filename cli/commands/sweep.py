@@ -1,0 +1,81 @@
+"""``crucible sweep``: corpora through both legs, and a verdict."""
+
+import asyncio
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli.exits import of_verdict
+from cli.terminal.report_view import render_report
+from crucible.models import SweepReport
+from crucible.report.write import write_report
+from crucible.settings import Settings, load
+from crucible.verdict import MIN_EVALUATIONS
+
+_PRINTED = (
+    "sweep_id",
+    "verdict",
+    "reasons",
+    "counts",
+    "mismatch_rate_upper",
+    "confidence",
+    "throughput_per_s",
+    "duration_s",
+    "flow_run_ids",
+    "skipped",
+)
+
+
+def command(
+    corpora: Annotated[list[Path], typer.Argument(help="Corpus files (JSON Lines).", metavar="CORPUS...")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Take the first N evaluations only.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for report.html, report.json and junit.xml; new in the home folder when not given."
+        ),
+    ] = None,
+    min_evaluations: Annotated[
+        int, typer.Option(min=1, help="With fewer equal pairs than this the verdict is inconclusive.")
+    ] = MIN_EVALUATIONS,
+    ignore_expectations: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-expectations",
+            help="Do not fail where both legs agree and miss the corpus' expectation.",
+        ),
+    ] = False,
+    skip_unavailable: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unavailable", help="Leave out evaluations whose language has no toolchain here."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Run every evaluation on both legs, compare the answers byte for byte, and judge.
+
+    Exit 0 pass, 1 fail, 2 bad input, 3 inconclusive, 4 platform fault. Starts a local stack and stops
+    it again unless one is up.
+    """
+    # Prefect takes seconds to import and reads its environment while it does.
+    sweeping = import_module("cli.sweeping")
+    settings = load(Settings)
+    wish = sweeping.Wish(
+        corpora=tuple(corpora),
+        limit=limit,
+        min_evaluations=min_evaluations,
+        ignore_expectations=ignore_expectations,
+        skip_unavailable=skip_unavailable,
+    )
+    found: SweepReport = asyncio.run(sweeping.run_sweep(settings, wish))
+    page = write_report(found, report or settings.home / "reports" / found.sweep_id)
+    if as_json:
+        fields = {key: value for key, value in found.model_dump(mode="json").items() if key in _PRINTED}
+        Console().print_json(data={**fields, "report": str(page)})
+    else:
+        Console().print(render_report(found, page))
+    raise typer.Exit(of_verdict(found.verdict))

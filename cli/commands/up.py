@@ -1,0 +1,77 @@
+"""``crucible up``: the local stack, in the foreground or as a process of its own."""
+
+import asyncio
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli.terminal.stack_view import render_urls, starting_view, status_document
+from crucible.errors import AlreadyRunning
+from crucible.settings import Settings, load
+from deployments.stack import Home, StackState, attach, serve_stack, start_detached
+
+
+def command(
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave it running as a process of its own; `down` ends it.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON once it is up.")] = False,
+) -> None:
+    """Start every server and process Crucible needs on this machine, and keep them running.
+
+    Ctrl-C or SIGTERM stops them all. A second `up` says where the first one's parts are.
+    """
+    settings = load(Settings)
+    screen = _Screen(settings, as_json=as_json)
+    try:
+        asyncio.run(_detached(settings, screen) if detach else _foreground(settings, screen))
+    except AlreadyRunning:
+        home = Home.at(settings.home)
+        screen.show(asyncio.run(attach(home, settings.start_timeout_s)), "the local stack is up already")
+
+
+class _Screen:
+    """Results on standard output, all else on standard error."""
+
+    def __init__(self, settings: Settings, *, as_json: bool) -> None:
+        self._settings, self._as_json = settings, as_json
+        self._errors = Console(stderr=True)
+        self.has_shown = False
+
+    def say_change(self, name: str, state: str) -> None:
+        """Tell what became of a service after the start."""
+        self._errors.print(f"{name} {state}", markup=False, highlight=False)
+
+    def show(self, state: StackState, headline: str | None = None) -> None:
+        """Show where everything is."""
+        self.has_shown = True
+        if self._as_json:
+            Console().print_json(data=status_document(state))
+            return
+        if headline:
+            typer.echo(headline)
+        Console().print(render_urls(state))
+        key = "CRUCIBLE_API_KEY" if self._settings.api_key else str(Home.at(self._settings.home).secrets)
+        typer.echo(f"API key  {key}")
+
+
+async def _detached(settings: Settings, screen: _Screen) -> None:
+    with starting_view() as on_progress:
+        state = await start_detached(settings, on_progress)
+    screen.show(state)
+
+
+async def _foreground(settings: Settings, screen: _Screen) -> None:
+    with ExitStack() as view:
+        show_start = view.enter_context(starting_view())
+
+        def on_progress(name: str, state: str) -> None:
+            (screen.say_change if screen.has_shown else show_start)(name, state)
+
+        def on_ready(state: StackState) -> None:
+            view.close()
+            screen.show(state)
+
+        await serve_stack(settings, on_ready, on_progress)

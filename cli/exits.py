@@ -1,0 +1,38 @@
+"""Exit codes, and how an error becomes one."""
+
+from enum import IntEnum
+
+from crucible.errors import CrucibleError, InputError
+from crucible.models import Classification, Verdict
+
+
+class Exit(IntEnum):
+    """What the shell is told."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    INCONCLUSIVE = 3
+    PLATFORM_FAULT = 4
+    INTERRUPTED = 130
+
+
+def of_error(error: CrucibleError) -> Exit:
+    """Wrong input is the user's to mend; all else is the platform's fault."""
+    return Exit.USAGE if isinstance(error, InputError) else Exit.PLATFORM_FAULT
+
+
+def of_verdict(verdict: Verdict) -> Exit:
+    """What a sweep exits with."""
+    return {
+        Verdict.PASS: Exit.OK,
+        Verdict.FAIL: Exit.FAILED,
+        Verdict.INCONCLUSIVE: Exit.INCONCLUSIVE,
+    }[verdict]
+
+
+def of_classification(classification: Classification) -> Exit:
+    """What one evaluation exits with."""
+    return {Classification.MATCH: Exit.OK, Classification.MISMATCH: Exit.FAILED}.get(
+        classification, Exit.INCONCLUSIVE
+    )

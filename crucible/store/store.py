@@ -1,0 +1,253 @@
+"""The store: the ledger of evaluations, what was observed of them, and the sweeps they belong to."""
+
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import orjson
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from crucible.errors import StoreError
+from crucible.models import Classification, Comparison, Counts, Evaluation, Observation, SweepReport
+from crucible.store import encoding, queries
+from crucible.store.database import Database, parse
+from crucible.store.entries import LedgerRow, RunObservation, Submission, Timing
+from crucible.store.migration import migrate
+from crucible.store.tables import evaluations, sweeps
+
+_CHUNK = 1000
+"""Ids named in one statement: databases bound the number of parameters."""
+
+_TIMINGS_PAGE = 2000
+
+
+class Store:
+    """A place where nothing submitted is lost and nothing is counted twice.
+
+    Safe to use from many coroutines of one event loop; several processes may open the same store.
+    Every method raises ``ServiceUnavailable`` when the database server has gone and ``StoreError``
+    when the database refuses; whatever was to be written is then not written at all.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        """Open the store at ``url``, creating it or bringing it to the newest revision if need be.
+
+        Raises ``SettingsError`` when ``url`` names no SQLite file or Postgres database,
+        ``ServiceUnavailable`` when the server does not answer, and ``StoreError`` when the store
+        cannot be written, is no database, or was made by a newer version of Crucible.
+        """
+        database = Database(parse(url))
+        try:
+            await migrate(database)
+        except BaseException:
+            await database.close()
+            raise
+        return cls(database)
+
+    async def close(self) -> None:
+        """Close all connections; the store is of no further use."""
+        await self._database.close()
+
+    async def begin_sweep(self, sweep_id: str, parameters: dict[str, Any]) -> None:
+        """Record that a sweep has begun. Its evaluations can be submitted from now on."""
+        values = {
+            "id": sweep_id,
+            "started_at": datetime.now(UTC),
+            "parameters": orjson.dumps(parameters).decode(),
+        }
+        async with self._database.write() as connection:
+            await connection.execute(insert(sweeps), values)
+
+    async def finish_sweep(self, report: SweepReport) -> None:
+        """Record what a sweep found; raises ``StoreError`` when it was never begun."""
+        values = {
+            "finished_at": datetime.now(UTC),
+            "verdict": report.verdict,
+            "report": report.model_dump_json(exclude_defaults=True),
+        }
+        async with self._database.write() as connection:
+            done = await connection.execute(
+                update(sweeps).where(sweeps.c.id == report.sweep_id).values(values)
+            )
+            if done.rowcount != 1:
+                raise StoreError(f"sweep {report.sweep_id} is not in the store; begin it before finishing it")
+
+    async def sweep(self, sweep_id: str) -> SweepReport | None:
+        """The report of a sweep; null when there is no such sweep or it is not finished."""
+        async with self._database.read() as connection:
+            report = await connection.scalar(select(sweeps.c.report).where(sweeps.c.id == sweep_id))
+        if report is None:
+            return None
+        return encoding.decoded(SweepReport.model_validate_json, report, f"report of {sweep_id}")
+
+    async def submit(self, submissions: Sequence[Submission]) -> None:
+        """Enter evaluations in the ledger, all or none. To be called before anything is enqueued."""
+        if not submissions:
+            return
+        now = datetime.now(UTC)
+        rows = [encoding.submission_values(submission, now) for submission in submissions]
+        async with self._database.write() as connection:
+            await connection.execute(insert(evaluations), rows)
+
+    async def load(self, ids: Sequence[str]) -> list[tuple[str, Evaluation]]:
+        """The evaluations submitted under ``ids``, in that order; raises ``StoreError`` on an unknown id."""
+        found: dict[str, Evaluation] = {}
+        async with self._database.read() as connection:
+            for chunk in _chunks(ids):
+                rows = await connection.execute(queries.payloads(chunk))
+                found |= {row.id: encoding.evaluation_of(row) for row in rows}
+        _require_known(ids, found)
+        return [(evaluation_id, found[evaluation_id]) for evaluation_id in ids]
+
+    async def settle(self, comparisons: Sequence[Comparison]) -> int:
+        """Give evaluations their column, with both observations as run 0; return how many this call gave one.
+
+        The first comparison of an evaluation stands: a later one, in this call or another, changes
+        nothing and is not counted. All or none; raises ``StoreError`` on one that was never submitted.
+        """
+        first = {comparison.evaluation_id: comparison for comparison in reversed(comparisons)}
+        settled = 0
+        async with self._database.write() as connection:
+            for chunk in _chunks(sorted(first)):
+                settled += await self._settle_chunk(connection, chunk, first)
+        return settled
+
+    async def _settle_chunk(
+        self, connection: AsyncConnection, ids: Sequence[str], comparisons: dict[str, Comparison]
+    ) -> int:
+        rows = (await connection.execute(queries.lock_rows(ids))).all()
+        _require_known(ids, {row.id for row in rows})
+        due = [comparisons[row.id] for row in rows if row.classification is None]
+        if not due:
+            return 0
+        now = datetime.now(UTC)
+        await connection.execute(
+            queries.settle(), [encoding.settlement_values(comparison) | {"now": now} for comparison in due]
+        )
+        seen = [
+            values
+            for comparison in due
+            for values in encoding.observation_values(
+                comparison.evaluation_id, 0, comparison.legacy, comparison.celery
+            )
+        ]
+        await self._insert_observations(connection, seen)
+        return len(due)
+
+    async def add_run(
+        self, evaluation_id: str, run: int, legacy: Observation | None, celery: Observation | None
+    ) -> None:
+        """Record what a confirming re-run saw (``run`` from 1). What is recorded already stays as it is."""
+        async with self._database.write() as connection:
+            await self._insert_observations(
+                connection, encoding.observation_values(evaluation_id, run, legacy, celery)
+            )
+
+    async def _insert_observations(self, connection: AsyncConnection, rows: list[encoding.Values]) -> None:
+        if rows:
+            await connection.execute(queries.new_observations(on_sqlite=self._database.is_sqlite), rows)
+
+    async def reclassify(self, comparison: Comparison) -> bool:
+        """Classify a mismatch in the light of its re-runs; return whether this call did.
+
+        Only a mismatch is touched, and only by a comparison that rests on more re-runs than the one
+        there: a repeated or late call changes nothing. Raises ``StoreError`` on a classification
+        that re-runs cannot give.
+        """
+        if comparison.classification not in (Classification.MISMATCH, Classification.NONDETERMINISTIC):
+            raise StoreError(
+                f"{comparison.evaluation_id} cannot be classified again as {comparison.classification}; "
+                "re-runs leave a mismatch a mismatch or find it nondeterministic"
+            )
+        async with self._database.write() as connection:
+            done = await connection.execute(queries.reclassify(), encoding.settlement_values(comparison))
+        return bool(done.rowcount == 1)
+
+    async def counts(self, sweep_id: str) -> Counts:
+        """The columns of a sweep's ledger, counted from its rows at one moment."""
+        async with self._database.read() as connection:
+            rows = (await connection.execute(queries.counts(sweep_id))).all()
+        counts = Counts()
+        for classification, unexpected, number in rows:
+            counts = counts.with_submitted(number)
+            if classification is not None:
+                counts = counts.with_settled(
+                    Classification(classification), unexpected=unexpected, number=number
+                )
+        return counts
+
+    async def page(
+        self,
+        sweep_id: str,
+        classifications: Collection[Classification],
+        after_id: str | None,
+        limit: int,
+        *,
+        unexpected: bool = False,
+    ) -> list[Comparison]:
+        """At most ``limit`` comparisons of a sweep with ids above ``after_id``, ordered by id.
+
+        Those in one of ``classifications`` and, with ``unexpected``, also those so remarked.
+        """
+        if not classifications and not unexpected:
+            return []
+        query = queries.page(sweep_id, classifications, after_id or "", limit, unexpected=unexpected)
+        async with self._database.read() as connection:
+            return [encoding.comparison_of(row) for row in await connection.execute(query)]
+
+    async def evaluation_state(self, evaluation_id: str) -> LedgerRow | None:
+        """Where an evaluation stands; null when it was never submitted."""
+        async with self._database.read() as connection:
+            found = await connection.execute(queries.ledger_rows().where(evaluations.c.id == evaluation_id))
+            row = found.one_or_none()
+        return None if row is None else encoding.ledger_row_of(row)
+
+    async def comparison(self, evaluation_id: str) -> Comparison | None:
+        """The comparison of an evaluation; null when it is not settled or was never submitted."""
+        state = await self.evaluation_state(evaluation_id)
+        return None if state is None else state.comparison
+
+    async def unsettled(self, sweep_id: str, limit: int) -> list[str]:
+        """At most ``limit`` ids of a sweep that have no column yet, the oldest first."""
+        async with self._database.read() as connection:
+            return list(await connection.scalars(queries.unsettled(sweep_id, limit)))
+
+    async def runs(self, evaluation_id: str) -> list[RunObservation]:
+        """Everything seen of an evaluation, by run, legacy before celery."""
+        async with self._database.read() as connection:
+            rows = (await connection.execute(queries.runs(evaluation_id))).all()
+        return [
+            RunObservation(
+                row.run, row.leg, encoding.observation_of(row.body, evaluation_id, row.leg, row.run)
+            )
+            for row in rows
+        ]
+
+    async def timings(self, sweep_id: str) -> AsyncIterator[Timing]:
+        """How long each settled evaluation ran, where both legs saw it. In no useful order, page by page."""
+        after: queries.Position = ("", "")
+        while True:
+            async with self._database.read() as connection:
+                rows = (await connection.execute(queries.timings(sweep_id, after, _TIMINGS_PAGE))).all()
+            for row in rows:
+                yield Timing(row.name, row.language, row.legacy_s, row.celery_s)
+            if len(rows) < _TIMINGS_PAGE:
+                return
+            after = (rows[-1].classification, rows[-1].id)
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))
+
+
+def _require_known(ids: Sequence[str], known: Collection[str]) -> None:
+    missing = next((evaluation_id for evaluation_id in ids if evaluation_id not in known), None)
+    if missing is not None:
+        raise StoreError(
+            f"evaluation {missing} is not in the store; submit it first, or name the store that has it"
+        )

