@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -93,18 +93,17 @@ def languages_of_all(state: StackState) -> dict[str, str]:
 
 @asynccontextmanager
 async def _stack(settings: Settings) -> AsyncIterator[StackState]:
-    with starting_view() as on_progress:
-        stack = running_stack(settings, on_progress)
-        state = await stack.__aenter__()
-    try:
+    async with AsyncExitStack() as exits:
+        with starting_view() as on_progress:
+            state = await exits.enter_async_context(running_stack(settings, on_progress))
         yield state
-    finally:
-        await stack.__aexit__(None, None, None)
 
 
 @asynccontextmanager
 async def _flows(settings: Settings, state: StackState) -> AsyncIterator[Flows]:
     os.environ.update(prefect_client_environment(settings.home, state.prefect_api_url))
+    # The terminal has a view of its own; what flows log is in the Prefect UI.
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
     host, session = import_module("flows.host"), import_module("flows.session")
     endpoints = host.Endpoints(state.database_url, state.redis_url, state.celery_redis_url)
     async with session.prefect_session(), host.flow_host(endpoints) as current:

@@ -98,7 +98,7 @@ def _problem(fault: ErrorDetails, path: tuple[str, ...]) -> str:
         case "extra_forbidden":
             problem = f"unknown key; known keys are {', '.join(_model(path).model_fields)}"
         case "missing":
-            problem = "missing; every line has id, language and code"
+            problem = "missing; every evaluation has id, language and code"
         case "greater_than_equal" | "less_than_equal":
             problem = f"is {shown(value)}; the range is {_range(path)}"
         case "string_too_short" | "too_short":

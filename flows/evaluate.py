@@ -31,4 +31,5 @@ async def evaluate(evaluation_ids: list[str], run: int = 0) -> list[Comparison]:
 
 def named(name: str):  # type: ignore[no-untyped-def]  # Prefect's Flow type says nothing more here
     """The flow ``evaluate`` under a readable run name."""
-    return evaluate.with_options(flow_run_name=name)
+    # As a function: a text would be a template to Prefect, and authors' ids may hold braces.
+    return evaluate.with_options(flow_run_name=lambda: name)

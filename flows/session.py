@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from prefect.context import AsyncClientContext, SyncClientContext
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 
@@ -16,4 +18,9 @@ async def prefect_session() -> AsyncIterator[None]:
     # A heartbeat is a thread and an event for each flow run; the flow host itself tells whether it lives.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), SyncClientContext():
         async with AsyncClientContext():
-            yield
+            try:
+                yield
+            finally:
+                # Both wait in threads of their own; what they still hold would miss a server about to stop.
+                await APILogHandler.aflush()
+                await EventsWorker.drain_all()

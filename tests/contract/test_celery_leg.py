@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from crucible.settings import CelerySettings
-from tasks.celery_leg.app import make_app
+from tasks.celery_leg.app import broker_priority, make_app
 from tests.support.legs import CONCURRENCY, Flow, LegHarness, dispatches
 from tests.support.stub_executor import StubExecutor
 from tests.support.valkey import Valkey, valkey
@@ -52,6 +52,7 @@ async def test_a_message_is_acknowledged_after_its_run_and_no_more_are_held_than
     await flow.send(runs)
     await eventually(lambda: len(harness.executor.order) == CONCURRENCY)
     assert client.hlen("c:unacked") == CONCURRENCY
+    assert client.llen(f"c:evaluations\x06\x16{broker_priority(5)}") == len(runs) - CONCURRENCY
     harness.executor.let_go()
     await flow.read_until_all_reported(runs)
     await eventually(lambda: client.hlen("c:unacked") == 0)

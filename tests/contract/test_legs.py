@@ -8,7 +8,7 @@ import pytest
 from crucible.errors import ServiceUnavailable
 from crucible.models import LEGS
 from crucible.settings import LegacySettings
-from tasks.claims import DUPLICATES_KEY
+from tasks.claims import DUPLICATES_KEY, claim_key
 from tests.support.legs import STREAM, Flow, LegHarness, Worker, dispatch, dispatches
 from tests.support.stub_executor import StubExecutor
 from tests.support.valkey import Valkey
@@ -202,6 +202,23 @@ async def test_a_worker_that_cannot_finish_in_time_gives_its_runs_back(
     harness.start_worker("worker-b")
     await flow.read_until_all_reported([run], resend_every_s=RESEND_EVERY_S)
     assert [reply.worker for reply in flow.replies] == ["worker-b"]
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_claim_is_renewed_while_its_run_goes_on(harness: LegHarness, flow: Flow) -> None:
+    run, client, seen = dispatch("long.0"), harness.redis.client(), [0]
+    harness.executor.hold()
+    await flow.send([run])
+    await eventually(held_by_the_executor(harness, 1))
+
+    def has_more_time_than_before() -> bool:
+        seen.append(client.pttl(claim_key(run.run_id, harness.leg)))
+        return 0 < seen[-2] < seen[-1]
+
+    await eventually(has_more_time_than_before)
+    harness.executor.let_go()
+    await flow.read_until_all_reported([run])
+    assert flow.replies[0].kind == "answer"
 
 
 @pytest.mark.usefixtures("worker")

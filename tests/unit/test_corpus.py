@@ -112,7 +112,7 @@ def test_a_wrong_value_is_told_with_its_key(
 
 def test_a_missing_key_is_told(tmp_path: Path) -> None:
     fault = fault_of(a_corpus(tmp_path, {"id": "one", "language": "python"}))
-    assert (fault.key, fault.problem) == ("code", "missing; every line has id, language and code")
+    assert (fault.key, fault.problem) == ("code", "missing; every evaluation has id, language and code")
 
 
 def test_a_misspelt_key_is_told_rather_than_the_one_it_leaves_missing(tmp_path: Path) -> None:

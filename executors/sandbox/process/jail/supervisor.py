@@ -11,9 +11,10 @@ from executors.sandbox.process.jail.cgroup import Group
 
 _CHUNK = 1 << 20
 _PIPE_BYTES = 1 << 20  # the most an unprivileged process may ask for
-_REST_S = 0.005
-"""How long output may gather in its pipe before it is taken. A program that writes often then costs few
-wake-ups, and one that exits without waiting for its writes loses the same part of them every time."""
+_FIRST_REST_S, _REST_S = 0.1, 0.005
+"""How long output may gather in its pipe before it is taken, the first time and later. A program that
+writes often then costs few wake-ups, and one that exits without waiting for its writes (node) loses the
+same part of them every time, also on a busy machine."""
 _POLL_MEMORY_S = 0.02
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -117,12 +118,14 @@ class Supervisor:
             poll.register(stdin_end, select.POLLOUT)
         next_look = self._next_look(started, time.monotonic(), 0.0)
         resting: dict[int, float] = {}
+        rest_s = dict.fromkeys(streams, _FIRST_REST_S)
         while self._ended is None and self._killed_for is None:
             timeout = max(0.0, min((next_look, *resting.values())) - time.monotonic())
             for descriptor, _ in poll.poll(timeout * 1000 + 1):
                 if descriptor in streams:
                     poll.unregister(descriptor)
-                    resting[descriptor] = time.monotonic() + _REST_S
+                    resting[descriptor] = time.monotonic() + rest_s[descriptor]
+                    rest_s[descriptor] = _REST_S
                 elif descriptor == stdin_end and left is not None:
                     left = self._feed(stdin_end, left)
                     if left is None:

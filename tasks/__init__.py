@@ -1,0 +1,1 @@
+"""The two legs: how a run is sent, claimed, carried to an executor, answered and read back."""

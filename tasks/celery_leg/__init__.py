@@ -1,0 +1,1 @@
+"""The leg that traffic moves to: Celery on a Redis of its own."""

@@ -1,0 +1,128 @@
+"""The worker of the Celery leg: ``python -m tasks.celery_leg.worker``."""
+
+import os
+import sys
+import threading
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+
+from crucible.errors import CrucibleError, SettingsError
+from crucible.settings import CelerySettings, Settings, load
+from executors.client import ExecutorClient
+from tasks.celery_leg.app import RUN_NAME, make_app, received
+from tasks.claims import ClaimKeeper, Claims
+from tasks.connections import LOST, connect, wait_until_there
+from tasks.runner import run_one
+from tasks.worker_process import (
+    STOP_WITHIN_S,
+    WorkerOptions,
+    announce_ready,
+    options_from_environment,
+    start_log,
+)
+
+
+class CeleryWorker:
+    """A Celery worker whose threads carry runs to the executor; they mostly wait.
+
+    A run that is not seen through, whatever happened to this process, is sent again by the flow
+    that waits for it when its claim is over.
+    """
+
+    def __init__(self, options: WorkerOptions, settings: CelerySettings, broker_url: str) -> None:
+        self._broker_url, self._concurrency = broker_url, settings.concurrency
+        self._redis = connect(options.redis_url, settings.concurrency + 2)
+        self._claims = Claims(self._redis, "celery", options.name, options.terms)
+        self._keeper = ClaimKeeper(self._claims, options.renew_every_s)
+        self._executor = ExecutorClient(
+            [settings.executor_url], options.executor_token, options.retry_s, settings.concurrency
+        )
+        self._name = options.name
+        self._log = structlog.get_logger()
+        self._app = self._make_app(settings)
+
+    def run(self) -> int:
+        """Works until SIGTERM or SIGINT; returns the exit status."""
+        self._wait_for(self._redis)
+        self._wait_for(connect(self._broker_url, 1))
+        self._keeper.start()
+        signals.setup_logging.connect(_keep_own_log)
+        signals.worker_ready.connect(self._on_ready)
+        signals.worker_shutting_down.connect(self._on_shutting_down)
+        worker = self._app.Worker(
+            hostname=f"{self._name}@crucible",
+            loglevel="WARNING",
+            quiet=True,
+            without_gossip=True,
+            without_heartbeat=True,
+            without_mingle=True,
+        )
+        worker.start()
+        self._give_back()
+        return int(worker.exitcode or 0)
+
+    def _make_app(self, settings: CelerySettings) -> Celery:
+        app = make_app(self._broker_url, settings)
+
+        def carry(*arguments: Any) -> None:
+            try:
+                run_one(received(arguments), self._claims, self._executor)
+            except LOST as error:
+                self._log.warning("not reported; the run will be sent again", reason=str(error))
+
+        app.task(name=RUN_NAME)(carry)
+        return app
+
+    def _wait_for(self, client: Any) -> None:
+        never = threading.Event()
+        wait_until_there(
+            client, never.wait, lambda error: self._log.warning("waiting for Redis", reason=str(error))
+        )
+
+    def _on_ready(self, **_: Any) -> None:
+        announce_ready()
+
+    def _on_shutting_down(self, **_: Any) -> None:
+        # Celery waits for its threads without end; after this time their runs are given back instead.
+        timer = threading.Timer(STOP_WITHIN_S, self._give_up_waiting)
+        timer.daemon = True
+        timer.start()
+
+    def _give_up_waiting(self) -> None:
+        self._give_back()
+        sys.stdout.flush()
+        os._exit(0)
+
+    def _give_back(self) -> None:
+        self._keeper.stop()
+        try:
+            given_back = self._claims.release()
+        except LOST as error:
+            self._log.warning("runs not given back; their claims will run out", reason=str(error))
+        else:
+            self._log.info("stopped", given_back=given_back)
+
+
+def main() -> int:
+    """Runs the worker that the environment describes; returns the exit status."""
+    try:
+        options, settings = options_from_environment(), load(CelerySettings)
+        broker_url = load(Settings).celery_redis_url
+        if broker_url is None:
+            raise SettingsError("CRUCIBLE_CELERY_REDIS_URL is not set; the Celery worker needs its broker")
+        start_log(options.name)
+        worker = CeleryWorker(options, settings, broker_url)
+    except CrucibleError as error:
+        sys.stderr.write(f"celery worker: {error}\n")
+        return 2
+    return worker.run()
+
+
+def _keep_own_log(**_: Any) -> None:
+    """Connected to Celery's set-up of logging, so that it leaves ours alone."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

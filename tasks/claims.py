@@ -1,0 +1,204 @@
+"""Who runs what: one worker at a time claims a run, and the first answer is the only one.
+
+Keys, all in the Redis of the replies: ``crucible:claim:{run_id}:{leg}`` lives while a worker has the
+run, ``crucible:done:{run_id}:{leg}`` says that it was answered, ``crucible:duplicates`` counts, by
+leg, the answers that came second and were dropped.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+from typing import Literal
+from uuid import uuid4
+
+import redis
+import structlog
+
+from crucible.models import Leg
+from tasks import scripts
+from tasks.connections import LOST
+from tasks.dispatch import Run
+
+DUPLICATES_KEY = "crucible:duplicates"
+REPLY_STREAM_LENGTH = 100_000
+REPLY_STREAM_TTL_S = 86_400
+QUEUE_LEASE_EXTRA_MS = 1_000
+"""A queue lease outlives the claim by this much, so that what a reaper queues again can be claimed."""
+
+_SCRIPTS = ("claim", "complete", "renew", "release")
+
+
+def claim_key(run_id: str, leg: Leg) -> str:
+    """Key that lives as long as a worker has the run."""
+    return f"crucible:claim:{run_id}:{leg}"
+
+
+def done_key(run_id: str, leg: Leg) -> str:
+    """Key that says that the run was answered."""
+    return f"crucible:done:{run_id}:{leg}"
+
+
+class ClaimState(StrEnum):
+    """What came of asking for a run."""
+
+    CLAIMED = "claimed"
+    HELD = "held"
+    """Another worker has it."""
+    ANSWERED = "answered"
+    """It was answered before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run with its state. ``token`` is unique to this claim; ``taken_at`` is in ms since 1970."""
+
+    run: Run
+    state: ClaimState
+    token: str
+    taken_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long things last: a claim unless it is renewed, and the memory that a run was answered."""
+
+    lease_ms: int
+    result_ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueBooks:
+    """Keys under which the legacy queue keeps what was taken, kept in step by the same scripts."""
+
+    processing: str
+    leases: str
+    attempts: str
+
+    @property
+    def keys(self) -> tuple[str, str, str]:
+        """The keys in the order the scripts expect."""
+        return self.processing, self.leases, self.attempts
+
+
+class Claims:
+    """The claims of one worker process on one leg. Safe to use from several threads.
+
+    Every method raises redis-py's errors when Redis cannot be reached; the run is then neither
+    answered nor lost, because its claim expires and its sender sends it again.
+    """
+
+    def __init__(
+        self, client: redis.Redis, leg: Leg, worker: str, terms: Terms, books: QueueBooks | None = None
+    ) -> None:
+        self._leg, self._worker, self._terms = leg, worker, terms
+        self._book_keys = books.keys if books else ()
+        self._claim, self._complete, self._renew, self._release = (
+            client.register_script(scripts.source(name)) for name in _SCRIPTS
+        )
+        self._nonce = f"{worker}:{uuid4().hex}"
+        self._numbers = count()
+        self._live: dict[str, Claim] = {}
+        self._lock = threading.Lock()
+
+    def claim(self, run: Run) -> Claim:
+        """Asks for ``run``. Unless it is CLAIMED it must not be run, and a legacy payload is dropped."""
+        token = f"{self._nonce}:{next(self._numbers)}"
+        keys = (claim_key(run.run_id, self._leg), done_key(run.run_id, self._leg), *self._book_keys)
+        answer = self._claim(keys, (token, self._terms.lease_ms, *self._payload(run)))
+        claim = Claim(run, ClaimState(answer.decode()), token, _now_ms())
+        if claim.state is ClaimState.CLAIMED:
+            with self._lock:
+                self._live[token] = claim
+        return claim
+
+    def answer(self, claim: Claim, observation: bytes) -> bool:
+        """Reports ``observation``, the JSON of one, untouched. False when the run was answered before."""
+        return self._end(claim, "answer", observation)
+
+    def fault(self, claim: Claim, reason: str) -> bool:
+        """Reports in one line why there is no observation, and frees the run.
+
+        False when that is of no interest, because the run was answered or another worker has it.
+        """
+        return self._end(claim, "fault", reason.encode())
+
+    def abandon(self, claim: Claim) -> None:
+        """Stops renewing ``claim``; does nothing else, and nothing after ``answer`` or ``fault``."""
+        with self._lock:
+            self._live.pop(claim.token, None)
+
+    def renew(self) -> None:
+        """Prolongs all live claims, and the queue leases that go with them, in one round trip."""
+        live = self._snapshot()
+        if live:
+            keys = [claim_key(claim.run.run_id, self._leg) for claim in live]
+            payloads = [part for claim in live for part in self._payload(claim.run)]
+            lease_ms = self._terms.lease_ms
+            self._renew(
+                [*keys, *self._book_keys[1:2]],
+                [lease_ms, lease_ms + QUEUE_LEASE_EXTRA_MS, len(live), *(c.token for c in live), *payloads],
+            )
+
+    def release(self) -> int:
+        """Gives all live runs back unanswered, for a worker that must stop; returns how many."""
+        live = self._snapshot()
+        for claim in live:
+            keys = (claim_key(claim.run.run_id, self._leg), *self._book_keys)
+            self._release(keys, (claim.token, *self._payload(claim.run)))
+            self.abandon(claim)
+        return len(live)
+
+    def _end(self, claim: Claim, kind: Literal["answer", "fault"], body: bytes) -> bool:
+        run_id, leg, terms = claim.run.run_id, self._leg, self._terms
+        keys = (
+            done_key(run_id, leg),
+            claim_key(run_id, leg),
+            DUPLICATES_KEY,
+            claim.run.reply_to,
+            *self._book_keys,
+        )
+        limits = (terms.result_ttl_ms, REPLY_STREAM_TTL_S, REPLY_STREAM_LENGTH)
+        entry = (run_id, leg, kind, body, self._worker, claim.taken_at, _now_ms())
+        try:
+            return bool(self._complete(keys, (claim.token, *limits, *entry, *self._payload(claim.run))))
+        finally:
+            self.abandon(claim)
+
+    def _payload(self, run: Run) -> tuple[bytes, ...]:
+        return (run.payload,) if self._book_keys and run.payload is not None else ()
+
+    def _snapshot(self) -> Sequence[Claim]:
+        with self._lock:
+            return list(self._live.values())
+
+
+class ClaimKeeper:
+    """A thread that renews a worker's claims until it is stopped."""
+
+    def __init__(self, claims: Claims, every_s: float) -> None:
+        self._claims, self._every_s = claims, every_s
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="claim-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops the thread; claims that live on expire by themselves."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        log = structlog.get_logger()
+        while not self._stopping.wait(self._every_s):
+            try:
+                self._claims.renew()
+            except LOST as error:
+                log.warning("claims not renewed", reason=str(error))
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

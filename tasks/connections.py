@@ -1,0 +1,92 @@
+"""Connections to Redis, made the same way by every part of the legs."""
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from crucible.errors import ServiceUnavailable, SettingsError
+
+LOST = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, OSError)
+"""What a Redis that is away, starting or going down raises. Not the fault of the command sent."""
+
+_REPLY_WITHIN_S = 15.0
+_CONNECT_WITHIN_S = 3.0
+_RETRIES = 4
+
+
+def connect(url: str, connections: int) -> redis.Redis:
+    """A client for threads that share at most ``connections`` connections; nothing is sent yet.
+
+    A command that finds the connection gone is sent again for about two seconds, so a command may
+    be carried out twice. Raises ``SettingsError`` when ``url`` is no Redis URL.
+    """
+    try:
+        return redis.Redis.from_url(
+            url,
+            max_connections=connections,
+            socket_timeout=_REPLY_WITHIN_S,
+            socket_connect_timeout=_CONNECT_WITHIN_S,
+            retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), _RETRIES),
+        )
+    except ValueError as error:
+        raise SettingsError(_not_a_url(url)) from error
+
+
+def connect_async(url: str, connections: int = 4) -> redis.asyncio.Redis:
+    """A client for one event loop; nothing is sent yet. Raises ``SettingsError`` as ``connect`` does."""
+    try:
+        return redis.asyncio.Redis.from_url(
+            url,
+            max_connections=connections,
+            socket_timeout=_REPLY_WITHIN_S,
+            socket_connect_timeout=_CONNECT_WITHIN_S,
+            retry=AsyncRetry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+        )
+    except ValueError as error:
+        raise SettingsError(_not_a_url(url)) from error
+
+
+def address(url: str) -> str:
+    """Where ``url`` points, as host:port, without its password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or 6379}"
+
+
+def unavailable(url: str, purpose: str, cause: BaseException) -> ServiceUnavailable:
+    """The error that says that the Redis at ``url``, needed for ``purpose``, does not answer."""
+    return ServiceUnavailable(
+        f"Redis at {address(url)} ({purpose}) does not answer: {cause}; start it or set its URL"
+    )
+
+
+def wait_until_there(
+    client: redis.Redis, pause: Callable[[float], bool], absent: Callable[[Exception], None]
+) -> bool:
+    """Waits until Redis answers; ``absent`` is called once, with the reason, when it does not at first.
+
+    ``pause(seconds)`` waits and says whether to give up. False when it said so.
+    """
+    delay = 0.1
+    told = False
+    while True:
+        try:
+            client.ping()
+        except LOST as error:
+            if not told:
+                absent(error)
+                told = True
+        else:
+            return True
+        if pause(delay):
+            return False
+        delay = min(delay * 2, 2.0)
+
+
+def _not_a_url(url: str) -> str:
+    scheme = url.partition("://")[0]
+    return f"{scheme!r} does not begin a Redis URL; write redis://:PASSWORD@HOST:PORT/DB"

@@ -1,0 +1,47 @@
+"""What is sent to a leg, and how."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from crucible.models import Evaluation, Leg
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """One run to send: ``reply_to`` is the key of the stream on which its reply is awaited."""
+
+    run_id: str
+    evaluation: Evaluation
+    reply_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run as a worker receives it. ``payload`` is the legacy queue's own copy of it, byte for byte."""
+
+    run_id: str
+    language: str
+    code: str
+    stdin: str
+    limits: Mapping[str, object]
+    reply_to: str
+    payload: bytes | None = None
+
+
+class LegClient(Protocol):
+    """The sending end of a leg."""
+
+    @property
+    def leg(self) -> Leg:
+        """Which leg this is."""
+
+    async def send(self, dispatches: Sequence[Dispatch]) -> None:
+        """Puts all of ``dispatches`` on the leg's queue in one round trip.
+
+        At least once: when it raises, some may have been sent; sending the same run ids again is
+        always safe. Raises ``ServiceUnavailable`` when the queue's Redis does not answer.
+        """
+
+    async def aclose(self) -> None:
+        """Closes the connections."""

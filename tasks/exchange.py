@@ -1,0 +1,203 @@
+"""Asks legs for observations and waits: deadlines, resends and missing answers, for one flow host.
+
+No setting of either queue makes it lossless, so the one who asked keeps the books: what has no answer
+is sent again under the same run id (claims make that harmless), and what gets none in time is given up
+with a reason.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from crucible.errors import ServiceUnavailable
+from crucible.models import LEGS, Leg, Observation
+from crucible.settings import FlowSettings
+from tasks.connections import LOST
+from tasks.dispatch import Dispatch, LegClient
+from tasks.replies import Reply, ReplyReader
+
+OnAnswer = Callable[[str, Observation | None, str | None], None]
+"""Called once for each run with its id and either the observation or the reason why there is none."""
+
+_WATCH_EVERY_S = 1.0
+_OVERTAKEN_BY = 64
+"""How many later runs a leg must have answered before an unanswered one looks lost rather than slow."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    dispatch: Dispatch
+    asked: "_Asked"
+    order: int
+    asked_at: float
+    sent_at: float
+    faults: int = 0
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One call of ``ask``: how many of its runs are still open."""
+
+    on_answer: OnAnswer
+    open: int
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class _LegState:
+    client: LegClient
+    waiting: dict[str, _Waiting] = field(default_factory=dict)
+    last_answer_at: float = 0.0
+    newest_answered: int = 0
+
+
+@dataclass
+class Tally:
+    """What went on beside the plain way: runs sent again, and answers that came too late or twice."""
+
+    resent: int = 0
+    dropped: int = 0
+
+
+class Exchange:
+    """The only one in its process that reads the reply stream and knows what is awaited."""
+
+    def __init__(self, clients: Sequence[LegClient], reader: ReplyReader, settings: FlowSettings) -> None:
+        self._legs: Mapping[Leg, _LegState] = {client.leg: _LegState(client) for client in clients}
+        self._reader = reader
+        self._settings = settings
+        self._sent = 0
+        self._background: list[asyncio.Task[None]] = []
+        self._resends: set[asyncio.Task[None]] = set()
+        self._log = structlog.get_logger()
+        self.tally = Tally()
+
+    def open(self) -> None:
+        """Start to read replies and to watch deadlines; needs a running event loop."""
+        self._background = [asyncio.create_task(self._read()), asyncio.create_task(self._watch())]
+
+    async def close(self) -> None:
+        """Stop reading and close the legs' connections."""
+        for task in (*self._background, *self._resends):
+            task.cancel()
+        await asyncio.gather(*self._background, *self._resends, return_exceptions=True)
+        for leg in LEGS:
+            await self._legs[leg].client.aclose()
+        await self._reader.aclose()
+
+    async def ask(self, leg: Leg, dispatches: Sequence[Dispatch], on_answer: OnAnswer) -> None:
+        """Send ``dispatches`` to ``leg`` and return once each has its answer or was given up.
+
+        A queue that cannot be reached is tried again like everything else that stays unanswered. When
+        cancelled, nothing is awaited any more; what was sent may still run.
+        """
+        state = self._legs[leg]
+        asked = _Asked(on_answer, len(dispatches))
+        now = time.monotonic()
+        for dispatch in dispatches:
+            self._sent += 1
+            state.waiting[dispatch.run_id] = _Waiting(dispatch, asked, self._sent, now, now)
+        try:
+            await self._send(state, dispatches)
+            if asked.open:
+                await asked.done.wait()
+        finally:
+            for dispatch in dispatches:
+                state.waiting.pop(dispatch.run_id, None)
+
+    async def _read(self) -> None:
+        async for replies in self._reader.batches():
+            for reply in replies:
+                self._receive(reply)
+
+    def _receive(self, reply: Reply) -> None:
+        state = self._legs[reply.leg]
+        state.last_answer_at = time.monotonic()
+        waiting = state.waiting.get(reply.run_id)
+        if waiting is None:
+            self.tally.dropped += 1
+        elif reply.observation is not None:
+            state.newest_answered = max(state.newest_answered, waiting.order)
+            seen = Observation.model_validate_json(reply.observation)
+            self._finish(state, waiting, seen.model_copy(update={"leg": reply.leg}), None)
+        else:
+            self._receive_fault(state, waiting, reply.fault or "no reason given")
+
+    def _receive_fault(self, state: _LegState, waiting: _Waiting, reason: str) -> None:
+        waiting.faults += 1
+        self._log.warning("fault", leg=state.client.leg, run_id=waiting.dispatch.run_id, reason=reason)
+        if waiting.faults >= self._settings.max_faults:
+            self._finish(state, waiting, None, f"{reason} ({waiting.faults} attempts)")
+        else:
+            self._resend_later(state, [waiting], delay_s=2 ** (waiting.faults - 1))
+
+    def _finish(
+        self, state: _LegState, waiting: _Waiting, seen: Observation | None, reason: str | None
+    ) -> None:
+        del state.waiting[waiting.dispatch.run_id]
+        waiting.asked.open -= 1
+        waiting.asked.on_answer(waiting.dispatch.run_id, seen, reason)
+        if not waiting.asked.open:
+            waiting.asked.done.set()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_EVERY_S)
+            for state in self._legs.values():
+                with contextlib.suppress(*LOST):  # asked again in a second; the reader logs the loss
+                    await self._look_after(state)
+
+    async def _look_after(self, state: _LegState) -> None:
+        now = time.monotonic()
+        late = [each for each in state.waiting.values() if self._looks_lost(state, each, now)]
+        if not late:
+            return
+        run_ids = [each.dispatch.run_id for each in late]
+        alive = await self._reader.claims_alive(run_ids, state.client.leg)
+        unclaimed = [
+            each
+            for each in late
+            if each.dispatch.run_id not in alive and each.dispatch.run_id in state.waiting
+        ]
+        for each in unclaimed:
+            silent_s = now - max(each.asked_at, state.last_answer_at)
+            if silent_s >= self._settings.stall_s:
+                self._finish(
+                    state, each, None, f"no answer from the {state.client.leg} leg in {silent_s:.0f} s"
+                )
+        again = [each for each in unclaimed if each.dispatch.run_id in state.waiting]
+        if again:
+            self._resend_later(state, again, delay_s=0)
+
+    def _looks_lost(self, state: _LegState, waiting: _Waiting, now: float) -> bool:
+        """Sent long ago, and either overtaken by many sent later or on a leg that has fallen silent."""
+        patience_s = self._settings.resend_after_s
+        overtaken = state.newest_answered - waiting.order > _OVERTAKEN_BY
+        silent = now - state.last_answer_at > patience_s
+        return now - waiting.sent_at > patience_s and (overtaken or silent)
+
+    def _resend_later(self, state: _LegState, waiting: Iterable[_Waiting], delay_s: float) -> None:
+        task = asyncio.create_task(self._resend(state, list(waiting), delay_s))
+        self._resends.add(task)
+        task.add_done_callback(self._resends.discard)
+
+    async def _resend(self, state: _LegState, waiting: list[_Waiting], delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        still = [each for each in waiting if each.dispatch.run_id in state.waiting]
+        if not still:
+            return
+        self.tally.resent += len(still)
+        now = time.monotonic()
+        for each in still:
+            each.sent_at = now
+        await self._send(state, [each.dispatch for each in still])
+
+    async def _send(self, state: _LegState, dispatches: Sequence[Dispatch]) -> None:
+        try:
+            await state.client.send(dispatches)
+        except ServiceUnavailable as error:
+            self._log.warning("send_failed", leg=state.client.leg, reason=str(error))

@@ -1,0 +1,46 @@
+"""The sending end of the legacy leg."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from crucible.models import Leg
+from crucible.settings import LegacySettings
+from tasks.connections import LOST, connect_async, unavailable
+from tasks.dispatch import Dispatch
+from tasks.legacy_leg.payload import encode, queue_keys
+
+# A ring wakes one waiting thread. More rings than this are never kept: a worker that
+# hears none still looks at the queue every second.
+_RINGS_KEPT = 64
+
+
+class LegacyClient:
+    """Pushes payloads onto the lists of their priorities and rings for idle workers."""
+
+    leg: Leg = "legacy"
+
+    def __init__(self, redis_url: str, settings: LegacySettings) -> None:
+        self._url, self._settings = redis_url, settings
+        self._queues = queue_keys(settings)
+        self._redis = connect_async(redis_url)
+
+    async def send(self, dispatches: Sequence[Dispatch]) -> None:
+        """See ``LegClient.send``."""
+        if not dispatches:
+            return
+        payloads = defaultdict(list)
+        for dispatch in dispatches:
+            payloads[dispatch.evaluation.priority].append(encode(dispatch, self._settings))
+        pipeline = self._redis.pipeline(transaction=False)
+        for priority, values in payloads.items():
+            pipeline.rpush(self._queues[priority], *values)
+        pipeline.lpush(self._settings.doorbell_key, *("1" * min(len(dispatches), _RINGS_KEPT)))
+        pipeline.ltrim(self._settings.doorbell_key, 0, _RINGS_KEPT - 1)
+        try:
+            await pipeline.execute()
+        except LOST as error:
+            raise unavailable(self._url, "legacy queue", error) from error
+
+    async def aclose(self) -> None:
+        """See ``LegClient.aclose``."""
+        await self._redis.aclose()

@@ -1,0 +1,121 @@
+"""The reply stream: where both legs' workers report, and where one flow host reads."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import structlog
+
+from crucible.models import Leg
+from tasks.claims import claim_key
+from tasks.connections import LOST, connect_async
+
+_READ_AT_ONCE = 500
+_BLOCK_MS = 5_000
+_TRIM_AFTER = 256
+_LONGEST_PAUSE_S = 2.0
+
+Entry = tuple[bytes, Mapping[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a worker reported of one run on one leg.
+
+    An ``answer`` has the JSON of an observation, untouched; a ``fault`` has one line saying why the
+    platform has none. ``taken_at`` and ``finished_at`` are the worker's clock, in ms since 1970.
+    """
+
+    run_id: str
+    leg: Leg
+    kind: Literal["answer", "fault"]
+    observation: bytes | None
+    fault: str | None
+    worker: str
+    taken_at: int
+    finished_at: int
+
+
+class ReplyReader:
+    """The one reader of ``stream``. Whatever the legs report there is handed out once, in order."""
+
+    def __init__(self, redis_url: str, stream: str) -> None:
+        self._redis = connect_async(redis_url)
+        self._stream = stream
+        self._last = "0-0"
+        self._handed_out = 0
+
+    async def batches(self) -> AsyncIterator[list[Reply]]:
+        """Batches of replies as they come, without end; none is empty.
+
+        What was handed out is deleted from the stream soon after, so that it stays short. A Redis that
+        goes away is waited for, and reading goes on after the last reply seen.
+        """
+        pause_s = 0.0
+        while True:
+            try:
+                entries = await self._read()
+            except LOST as error:
+                if not pause_s:
+                    structlog.get_logger().warning(
+                        "replies cannot be read; waiting for Redis", reason=str(error)
+                    )
+                pause_s = min(pause_s * 2 or 0.05, _LONGEST_PAUSE_S)
+                await asyncio.sleep(pause_s)
+                continue
+            pause_s = 0.0
+            if entries:
+                self._last = entries[-1][0].decode()
+                self._handed_out += len(entries)
+                yield [_reply(fields) for _, fields in entries]
+
+    async def claims_alive(self, run_ids: Iterable[str], leg: Leg) -> set[str]:
+        """Which of ``run_ids`` a worker has in hand on ``leg``; the others may be sent again.
+
+        Raises redis-py's errors when Redis cannot be reached.
+        """
+        asked = list(run_ids)
+        if not asked:
+            return set()
+        held = await self._redis.mget([claim_key(run_id, leg) for run_id in asked])
+        return {run_id for run_id, holder in zip(asked, held, strict=True) if holder is not None}
+
+    async def aclose(self) -> None:
+        """Closes the connections; a ``batches`` under way must have been cancelled."""
+        await self._redis.aclose()
+
+    async def _read(self) -> list[Entry]:
+        """Waits for replies after the last one; empty when none came in time."""
+        if self._handed_out >= _TRIM_AFTER:
+            await self._trim()
+        found = await self._redis.xread({self._stream: self._last}, count=_READ_AT_ONCE, block=_BLOCK_MS)
+        if not found:
+            await self._trim()
+            return []
+        ((_, entries),) = cast("list[tuple[bytes, list[Entry]]]", found)
+        return entries
+
+    async def _trim(self) -> None:
+        if self._handed_out:
+            await self._redis.xtrim(self._stream, minid=_after(self._last), approximate=False)
+            self._handed_out = 0
+
+
+def _after(entry_id: str) -> str:
+    milliseconds, number = entry_id.split("-")
+    return f"{milliseconds}-{int(number) + 1}"
+
+
+def _reply(fields: Mapping[bytes, bytes]) -> Reply:
+    fault = fields.get(b"fault")
+    return Reply(
+        run_id=fields[b"id"].decode(),
+        leg=cast("Leg", fields[b"leg"].decode()),
+        kind="answer" if fault is None else "fault",
+        observation=fields.get(b"observation"),
+        fault=None if fault is None else fault.decode(),
+        worker=fields[b"worker"].decode(),
+        taken_at=int(fields[b"taken_at"]),
+        finished_at=int(fields[b"finished_at"]),
+    )

@@ -1,0 +1,43 @@
+"""What a worker of either leg does with one run: claim it, have it executed, report what came of it."""
+
+import orjson
+import structlog
+
+from crucible.errors import CrucibleError
+from executors.client import ExecutorClient
+from tasks.claims import Claim, Claims, ClaimState
+from tasks.dispatch import Run
+
+# A program's words are base64 in an observation, so these bytes can only be the platform's.
+_SANDBOX_ERROR = b'"sandbox_error"'
+
+
+def run_one(run: Run, claims: Claims, executor: ExecutorClient) -> ClaimState:
+    """Carries ``run`` through the executor and reports its observation, or a fault.
+
+    Returns the state of the claim: a run that is held or was answered is dropped, since its sender
+    sends it again when nobody has it. Raises redis-py's errors when the report could not be made.
+    """
+    claim = claims.claim(run)
+    if claim.state is not ClaimState.CLAIMED:
+        return claim.state
+    try:
+        observation = executor.execute(run.run_id, run.language, run.code, run.stdin, run.limits)
+        if _SANDBOX_ERROR in observation:
+            _report_fault(claims, claim, f"the executor's sandbox failed: {_detail(observation)}")
+        else:
+            claims.answer(claim, observation)
+    except CrucibleError as error:
+        _report_fault(claims, claim, str(error))
+    finally:
+        claims.abandon(claim)
+    return claim.state
+
+
+def _report_fault(claims: Claims, claim: Claim, reason: str) -> None:
+    structlog.get_logger().warning("no observation", run_id=claim.run.run_id, reason=reason)
+    claims.fault(claim, " ".join(reason.split()))
+
+
+def _detail(observation: bytes) -> str:
+    return orjson.loads(observation).get("detail") or "it gave no detail"
