@@ -24,6 +24,7 @@ OnAnswer = Callable[[str, Observation | None, str | None], None]
 """Called once for each run with its id and either the observation or the reason why there is none."""
 
 _WATCH_EVERY_S = 1.0
+_CANCEL_EVERY_S = 0.1
 _OVERTAKEN_BY = 64
 """How many later runs a leg must have answered before an unanswered one looks lost rather than slow."""
 
@@ -45,6 +46,7 @@ class _Asked:
     on_answer: OnAnswer
     open: int
     done: asyncio.Event = field(default_factory=asyncio.Event)
+    failure: BaseException | None = None
 
 
 @dataclass(slots=True)
@@ -79,12 +81,17 @@ class Exchange:
     def open(self) -> None:
         """Start to read replies and to watch deadlines; needs a running event loop."""
         self._background = [asyncio.create_task(self._read()), asyncio.create_task(self._watch())]
+        for task in self._background:
+            task.add_done_callback(self._stopped)
 
     async def close(self) -> None:
         """Stop reading and close the legs' connections."""
-        for task in (*self._background, *self._resends):
-            task.cancel()
-        await asyncio.gather(*self._background, *self._resends, return_exceptions=True)
+        ending = {*self._background, *self._resends}
+        while ending:
+            for task in ending:
+                task.cancel()
+            # More than once: redis-py takes a cancellation that comes as it connects for a lost connection.
+            _, ending = await asyncio.wait(ending, timeout=_CANCEL_EVERY_S)
         for leg in LEGS:
             await self._legs[leg].client.aclose()
         await self._reader.aclose()
@@ -105,9 +112,21 @@ class Exchange:
             await self._send(state, dispatches)
             if asked.open:
                 await asked.done.wait()
+            if asked.failure is not None:
+                raise asked.failure
         finally:
             for dispatch in dispatches:
                 state.waiting.pop(dispatch.run_id, None)
+
+    def _stopped(self, task: asyncio.Task[None]) -> None:
+        """Tell those who wait when nobody reads for them any more; only a defect can end a reader."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        self._log.error("exchange_stopped", reason=repr(error))
+        for state in self._legs.values():
+            for waiting in state.waiting.values():
+                waiting.asked.failure = error
+                waiting.asked.done.set()
 
     async def _read(self) -> None:
         async for replies in self._reader.batches():

@@ -1,0 +1,211 @@
+"""The books of a flow host: every run that was asked ends in an answer or a reason, whatever the legs do.
+
+The reply stream and the claims are in a real Valkey. The legs are scripted, since what matters here is
+what a leg does wrong.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+
+from crucible.errors import ServiceUnavailable
+from crucible.models import Evaluation, Leg, Observation, Outcome
+from crucible.settings import FlowSettings
+from tasks.claims import claim_key
+from tasks.dispatch import Dispatch
+from tasks.exchange import Exchange
+from tasks.replies import ReplyReader
+from tests.support.valkey import Valkey, valkey
+
+__all__ = ["valkey"]
+
+PATIENT = FlowSettings(stall_s=600, resend_after_s=600)
+HASTY = FlowSettings(stall_s=600, resend_after_s=0.1)
+OBSERVED = Observation(outcome=Outcome.OK, exit_code=0).model_dump_json()
+
+Script = Callable[["ScriptedLeg", str, int], None]
+"""Called with a run id and how often it was sent by now."""
+
+
+class ScriptedLeg:
+    """A leg that does with each run what its script says."""
+
+    def __init__(self, leg: Leg, server: Valkey, stream: str, script: Script) -> None:
+        self.leg: Leg = leg
+        self.sent: Counter[str] = Counter()
+        self._redis = server.client()
+        self._stream = stream
+        self._script = script
+
+    async def send(self, dispatches: Sequence[Dispatch]) -> None:
+        for dispatch in dispatches:
+            self.sent[dispatch.run_id] += 1
+            self._script(self, dispatch.run_id, self.sent[dispatch.run_id])
+
+    async def aclose(self) -> None:
+        self._redis.close()
+
+    def answer(self, run_id: str) -> None:
+        self._reply(run_id, {"kind": "answer", "observation": OBSERVED})
+
+    def fault(self, run_id: str) -> None:
+        self._reply(run_id, {"kind": "fault", "fault": "executor-3 is away"})
+
+    def claim(self, run_id: str) -> None:
+        self._redis.set(claim_key(run_id, self.leg), "worker", ex=60)
+
+    def release(self, run_id: str) -> None:
+        self._redis.delete(claim_key(run_id, self.leg))
+
+    def _reply(self, run_id: str, fields: dict[str, str]) -> None:
+        common = {"id": run_id, "leg": self.leg, "worker": "w", "taken_at": 1, "finished_at": 2}
+        self._redis.xadd(self._stream, {**common, **fields})
+
+
+class Answers:
+    """What an exchange reported, by run id."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, Observation | None] = {}
+        self.reasons: dict[str, str | None] = {}
+
+    def __call__(self, run_id: str, seen: Observation | None, reason: str | None) -> None:
+        assert run_id not in self.seen, "reported twice"
+        self.seen[run_id], self.reasons[run_id] = seen, reason
+
+
+@asynccontextmanager
+async def exchange(
+    server: Valkey, script: Script, settings: FlowSettings
+) -> AsyncIterator[tuple[Exchange, ScriptedLeg]]:
+    stream = f"replies-{uuid4().hex}"
+    leg = ScriptedLeg("legacy", server, stream, script)
+    other = ScriptedLeg("celery", server, stream, script)
+    opened = Exchange((leg, other), ReplyReader(server.url, stream), settings)
+    opened.open()
+    try:
+        yield opened, leg
+    finally:
+        await opened.close()
+
+
+def dispatches(number: int) -> list[Dispatch]:
+    evaluation = Evaluation(id="e", language="python", code="")
+    return [Dispatch(f"{uuid4().hex}.0", evaluation, "") for _ in range(number)]
+
+
+async def test_every_run_gets_its_answer(valkey: Valkey) -> None:
+    asked, answers = dispatches(50), Answers()
+    async with exchange(valkey, lambda leg, run_id, _: leg.answer(run_id), PATIENT) as (opened, leg):
+        await opened.ask("legacy", asked, answers)
+    assert set(answers.seen) == {each.run_id for each in asked}
+    assert all(seen is not None and seen.leg == "legacy" for seen in answers.seen.values())
+    assert opened.tally.resent == 0
+
+
+async def test_an_answer_that_comes_twice_is_reported_once_and_counted(valkey: Valkey) -> None:
+    def twice(leg: ScriptedLeg, run_id: str, _: int) -> None:
+        leg.answer(run_id)
+        leg.answer(run_id)
+
+    answers = Answers()
+    async with exchange(valkey, twice, PATIENT) as (opened, _):
+        await opened.ask("legacy", dispatches(1), answers)
+        async with asyncio.timeout(30):
+            while opened.tally.dropped == 0:  # noqa: ASYNC110 (the second copy is on its way)
+                await asyncio.sleep(0.01)
+    assert len(answers.seen) == 1
+
+
+async def test_a_fault_is_answered_by_sending_again(valkey: Valkey) -> None:
+    def fails_once(leg: ScriptedLeg, run_id: str, sent: int) -> None:
+        (leg.fault if sent == 1 else leg.answer)(run_id)
+
+    (asked,), answers = dispatches(1), Answers()
+    async with exchange(valkey, fails_once, PATIENT) as (opened, leg):
+        await opened.ask("legacy", [asked], answers)
+    assert answers.seen[asked.run_id] is not None
+    assert leg.sent[asked.run_id] == 2
+
+
+async def test_after_enough_faults_a_run_is_given_up_with_the_reason(valkey: Valkey) -> None:
+    (asked,), answers = dispatches(1), Answers()
+    settings = PATIENT.model_copy(update={"max_faults": 2})
+    async with exchange(valkey, lambda leg, run_id, _: leg.fault(run_id), settings) as (opened, leg):
+        await opened.ask("legacy", [asked], answers)
+    assert answers.seen[asked.run_id] is None
+    assert answers.reasons[asked.run_id] == "executor-3 is away (2 attempts)"
+    assert leg.sent[asked.run_id] == 2
+
+
+async def test_a_message_that_was_lost_is_sent_again(valkey: Valkey) -> None:
+    def loses_the_first(leg: ScriptedLeg, run_id: str, sent: int) -> None:
+        if sent > 1:
+            leg.answer(run_id)
+
+    asked, answers = dispatches(5), Answers()
+    async with exchange(valkey, loses_the_first, HASTY) as (opened, _):
+        await opened.ask("legacy", asked, answers)
+    assert all(seen is not None for seen in answers.seen.values())
+    assert opened.tally.resent == 5
+
+
+async def test_a_run_that_a_worker_has_claimed_is_waited_for(valkey: Valkey) -> None:
+    claimed = dispatches(1)[0]
+    lost = dispatches(1)[0]
+
+    def script(leg: ScriptedLeg, run_id: str, sent: int) -> None:
+        if run_id == claimed.run_id:
+            leg.claim(run_id)
+        elif sent == 3:
+            leg.release(claimed.run_id)
+            leg.answer(claimed.run_id)
+            leg.answer(lost.run_id)
+
+    answers = Answers()
+    async with exchange(valkey, script, HASTY) as (opened, leg):
+        await opened.ask("legacy", [claimed, lost], answers)
+    assert leg.sent[claimed.run_id] == 1, "sent again although a worker had it"
+    assert len(answers.seen) == 2
+
+
+async def test_a_leg_that_says_nothing_is_given_up_with_the_reason(valkey: Valkey) -> None:
+    settings = FlowSettings(stall_s=0.5, resend_after_s=0.1)
+    asked, answers = dispatches(3), Answers()
+    async with exchange(valkey, lambda *_: None, settings) as (opened, _):
+        await opened.ask("legacy", asked, answers)
+    assert set(answers.seen.values()) == {None}
+    assert all("no answer from the legacy leg" in str(reason) for reason in answers.reasons.values())
+
+
+async def test_a_queue_that_cannot_be_reached_is_tried_again(valkey: Valkey) -> None:
+    def away_at_first(leg: ScriptedLeg, run_id: str, sent: int) -> None:
+        if sent == 1:
+            raise ServiceUnavailable("the legacy queue's Redis does not answer")
+        leg.answer(run_id)
+
+    answers = Answers()
+    async with exchange(valkey, away_at_first, HASTY) as (opened, _):
+        await opened.ask("legacy", dispatches(1), answers)
+    assert None not in answers.seen.values()
+
+
+async def test_one_who_stops_waiting_is_told_nothing_more(valkey: Valkey) -> None:
+    asked, answers = dispatches(1), Answers()
+    async with exchange(valkey, lambda *_: None, PATIENT) as (opened, leg):
+        asking = asyncio.create_task(opened.ask("legacy", asked, answers))
+        async with asyncio.timeout(30):
+            while not leg.sent:  # noqa: ASYNC110 (the other one of this loop's two parties)
+                await asyncio.sleep(0.01)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        leg.answer(asked[0].run_id)
+        async with asyncio.timeout(30):
+            while not opened.tally.dropped:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert not answers.seen
