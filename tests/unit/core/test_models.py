@@ -1,6 +1,7 @@
 """Values refuse what they do not know, and errors form one tree."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -80,3 +81,14 @@ def test_settings_are_read_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
     assert load(Settings).api_port == 8123
     monkeypatch.setenv("CRUCIBLE_API_PORT", "8124")
     assert load(Settings).api_port == 8124
+
+
+def test_every_setting_is_in_the_documents() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "settings.md").read_text()
+    rows = [
+        f"`{kind.model_config['env_prefix']}{name.upper()}`"
+        for _, kind in inspect.getmembers(settings, inspect.isclass)
+        if issubclass(kind, settings.BaseSettings) and kind is not settings.BaseSettings
+        for name in kind.model_fields
+    ]
+    assert [row for row in rows if row not in text] == []
