@@ -1,0 +1,1 @@
+"""How Crucible is run: the local stack, and what other deployments need."""

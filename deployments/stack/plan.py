@@ -1,0 +1,86 @@
+"""The stack as a value: which services there are, and the state to begin with."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from crucible.settings import Settings
+from deployments.stack.catalogue import Wiring, services_of
+from deployments.stack.credentials import Credentials, credentials_of
+from deployments.stack.environment import inherited
+from deployments.stack.home import Home
+from deployments.stack.parts import EXECUTORS, External, find_parts, without_password
+from deployments.stack.service import ServiceSpec
+from deployments.stack.state import ServiceState, ServiceStatus, StackState
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that must be there, and the state to begin with."""
+
+    services: tuple[ServiceSpec, ...]
+    externals: tuple[External, ...]
+    state: StackState
+
+
+MakePlan = Callable[[Settings, Home], Plan]
+
+
+def plan_stack(settings: Settings, home: Home) -> Plan:
+    """The whole stack for these settings; configuration files in ``home`` are written.
+
+    Raises ``SettingsError`` for a port that is taken or secrets that cannot be read, ``StackError`` when
+    this machine cannot run a part.
+    """
+    credentials = _own_or_set(settings, credentials_of(home))
+    parts = find_parts(settings, credentials.redis_password)
+    wiring = Wiring(
+        home=home,
+        urls=parts.urls,
+        ports=parts.ports,
+        credentials=credentials,
+        database_url=settings.database_url or home.database_url,
+        inherited=inherited(home, own_prefect="prefect" in parts.ports),
+    )
+    services = services_of(wiring)
+    statuses = [_status(spec.name, ServiceState.STARTING, spec.url) for spec in services]
+    statuses += [
+        _status(each.name, ServiceState.EXTERNAL, without_password(each.url)) for each in parts.externals
+    ]
+    return Plan(services, parts.externals, _first_state(wiring, tuple(statuses)))
+
+
+def _own_or_set(settings: Settings, made: Credentials) -> Credentials:
+    token, key = settings.executor_token, settings.api_key
+    return Credentials(
+        executor_token=token.get_secret_value() if token else made.executor_token,
+        api_key=key.get_secret_value() if key else made.api_key,
+        redis_password=made.redis_password,
+    )
+
+
+def _first_state(wiring: Wiring, services: tuple[ServiceStatus, ...]) -> StackState:
+    urls = wiring.urls
+    first, second, third = (urls[name] for name in EXECUTORS)
+    return StackState(
+        pid=os.getpid(),
+        started_at=datetime.now(UTC),
+        ephemeral=False,
+        gateway_url=None,
+        api_url=urls["api"],
+        prefect_url=urls["prefect"].removesuffix("/api"),
+        prefect_api_url=urls["prefect"],
+        flower_url=None,
+        redis_url=urls["redis"],
+        celery_redis_url=urls["celery-redis"],
+        executor_urls=(first, second, third),
+        executor_token=wiring.credentials.executor_token,
+        api_key=wiring.credentials.api_key,
+        database_url=wiring.database_url,
+        services=services,
+    )
+
+
+def _status(name: str, state: ServiceState, url: str | None) -> ServiceStatus:
+    return ServiceStatus(name=name, state=state, pid=None, url=url)

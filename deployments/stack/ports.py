@@ -1,0 +1,56 @@
+"""Loopback ports, chosen before anything starts so that every part can be told where the others are."""
+
+import errno
+import random
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from crucible.errors import SettingsError, StackError
+
+LOOPBACK = "127.0.0.1"
+
+_FREE_RANGE = range(20_000, 30_000)
+"""Below the range that the kernel takes for outgoing connections: none of those can get in first."""
+_TRIES = 200
+
+
+def choose_ports(wished: Mapping[str, int]) -> dict[str, int]:
+    """A port for each variable: the wished one, or for 0 one that is free now.
+
+    Raises ``SettingsError`` naming the variable whose port cannot be had.
+    """
+    with ExitStack() as held:
+        named = {name: _take(name, port, held) for name, port in wished.items() if port}
+        return {name: named.get(name) or _take_free(held) for name in wished}
+
+
+def _take(variable: str, port: int, held: ExitStack) -> int:
+    try:
+        _bind(port, held)
+    except OSError as error:
+        why = "it is in use" if error.errno == errno.EADDRINUSE else str(error.strerror)
+        raise SettingsError(
+            f"{variable}={port}: no server can listen on {LOOPBACK}:{port}, {why};"
+            " stop what listens there, or set another port (0: any free one)"
+        ) from error
+    return port
+
+
+def _take_free(held: ExitStack) -> int:
+    for port in random.SystemRandom().sample(_FREE_RANGE, _TRIES):
+        try:
+            _bind(port, held)
+        except OSError:
+            continue
+        return port
+    raise StackError(f"no free port found on {LOOPBACK} in {_FREE_RANGE}; stop what uses them")
+
+
+def _bind(port: int, held: ExitStack) -> None:
+    probe = held.enter_context(socket.socket())
+    # A port whose last connections are still being wound up can be listened on again.
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind((LOOPBACK, port))
+    # Only a port that is listened on is refused to the next one who asks for it in this way.
+    probe.listen()

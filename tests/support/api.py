@@ -1,0 +1,61 @@
+"""The whole API in this process, with a real store; only the flows are played by the tests."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import httpx
+from pydantic import SecretStr
+
+from api.answers import Answers
+from api.app import create_app
+from api.desk import Desk
+from api.languages import Languages
+from api.readiness import Readiness
+from api.starter import Starter, Ticket
+from api.waiters import Waiters
+from api.wiring import Parts
+from crucible.store import Store
+from tests.support.ledger import comparison
+
+KEY = "key-of-the-tests-ä"
+
+
+class Flows:
+    """Plays the flow: each batch is settled as a match, once ``go`` is set."""
+
+    def __init__(self, store: Store, waiters: Waiters) -> None:
+        self.batches: list[list[Ticket]] = []
+        self.go = asyncio.Event()
+        self.go.set()
+        self.fault: Exception | None = None
+        self._store, self._waiters = store, waiters
+
+    async def start(self, batch: Sequence[Ticket], on_started: Callable[[str], None]) -> None:
+        """As ``StartFlow`` says."""
+        self.batches.append(list(batch))
+        if self.fault is not None:
+            raise self.fault
+        on_started(f"run-{len(self.batches)}")
+        await self.go.wait()
+        found = [comparison(ticket.id, name=ticket.name) for ticket in batch]
+        await self._store.settle(found)
+        for each in found:
+            self._waiters.answer(each)
+
+
+class Api:
+    """The application and what is behind it. ``client`` shows the key, ``stranger`` does not."""
+
+    def __init__(self, store: Store, languages: Languages, readiness: Readiness) -> None:
+        self.store = store
+        self.waiters = Waiters()
+        self.flows = Flows(store, self.waiters)
+        self.starter = Starter(self.flows.start)
+        desk = Desk(store, self.starter, self.waiters, languages, Answers("http://prefect"))
+        app = create_app(Parts(desk, readiness, self.waiters), SecretStr(KEY))
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        bearer = b"Bearer " + KEY.encode()
+        self.client = httpx.AsyncClient(
+            transport=transport, base_url="http://api", headers={b"Authorization": bearer}
+        )
+        self.stranger = httpx.AsyncClient(transport=transport, base_url="http://api")
