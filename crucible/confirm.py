@@ -58,7 +58,7 @@ def classify(
 def confirmed(
     evaluation: Evaluation, first: Comparison, legacy: Sequence[Observation], celery: Sequence[Observation]
 ) -> Comparison:
-    """``first``, classified in the light of its re-runs (``legacy`` and ``celery`` without the first pair)."""
+    """``first``, classified in the light of its re-runs (both sequences without the first pair)."""
     if first.legacy is None or first.celery is None:
         return first
     return first.model_copy(

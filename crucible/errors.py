@@ -4,7 +4,7 @@
     ├── InputError                what the user gave is wrong; nothing was changed (exit 2, HTTP 4xx)
     │   ├── CorpusError           a corpus line does not fit; names file, line and key
     │   └── SettingsError         a setting does not fit, or a folder or port it names cannot be used
-    ├── PlatformError             Crucible or a part it needs failed; never scored as a program's fault (exit 4)
+    ├── PlatformError             Crucible or a part it needs failed; never a program's fault (exit 4)
     │   ├── SandboxUnavailable    this machine cannot isolate programs the way it was asked to
     │   ├── ExecutorUnavailable   an executor did not answer, or answered with a fault of its own
     │   ├── ServiceUnavailable    Redis, Prefect or another server is not there

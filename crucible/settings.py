@@ -158,7 +158,7 @@ class FlowSettings(BaseSettings):
     confirm_runs: Count = Field(3, description="How often a mismatch is run again on both legs.")
     confirm_singly: Count = Field(
         100,
-        description="Mismatches of a sweep that get flow runs of their own; the rest are confirmed in batches.",
+        description="Mismatches of a sweep that get flow runs of their own; the rest go in batches.",
     )
     result_ttl_s: Count = Field(3600, description="Seconds Redis remembers that an evaluation was answered.")
 

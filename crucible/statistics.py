@@ -10,7 +10,7 @@ def rate_upper_bound(cases: int, trials: int, confidence: float = CONFIDENCE) ->
     """One-sided exact upper bound on a rate, after ``cases`` in ``trials``; null without a trial.
 
     Source: C. J. Clopper, E. S. Pearson, "The use of confidence or fiducial limits illustrated in
-    the case of the binomial", Biometrika 26 (1934). With no case at all it is 1 − (1 − confidence)^(1/trials).
+    the case of the binomial", Biometrika 26 (1934). Without a case: 1 − (1 − confidence)^(1/trials).
     """
     if trials <= 0:
         return None

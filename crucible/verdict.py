@@ -44,7 +44,8 @@ def judge(
         return Verdict.FAIL, tuple(failures)
     if counts.matched < min_evaluations:
         return Verdict.INCONCLUSIVE, (
-            f"{_many(counts.matched)} compared and equal; at least {min_evaluations} are needed (--min-evaluations)",
+            f"{_many(counts.matched)} compared and equal; "
+            f"at least {min_evaluations} are needed (--min-evaluations)",
         )
     return Verdict.PASS, (f"{_many(counts.matched)} compared, all equal byte for byte",)
 

@@ -5,8 +5,10 @@ paid once for many evaluations.
 """
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
-from prefect import flow
+from prefect import Flow, flow
 from prefect.runtime import flow_run
 
 from crucible.models import Comparison
@@ -29,7 +31,7 @@ async def evaluate(evaluation_ids: list[str], run: int = 0) -> list[Comparison]:
     return await compare_legs(batch, host.settler)
 
 
-def named(name: str):  # type: ignore[no-untyped-def]  # Prefect's Flow type says nothing more here
+def named(name: str) -> Flow[..., Coroutine[Any, Any, list[Comparison]]]:
     """The flow ``evaluate`` under a readable run name."""
     # As a function: a text would be a template to Prefect, and authors' ids may hold braces.
     return evaluate.with_options(flow_run_name=lambda: name)

@@ -26,8 +26,10 @@ _WORTH_READING = (
 
 
 class SweepRequest(Frozen):
-    """What was asked of a sweep. ``languages`` maps those that executors run here to their versions;
-    evaluations in others are counted as not sampled.
+    """What was asked of a sweep.
+
+    ``languages`` maps those that executors run here to their versions; evaluations in others are
+    counted as not sampled.
     """
 
     corpora: tuple[Path, ...]
@@ -121,7 +123,7 @@ async def _timings(host: FlowHost, sweep_id: str) -> tuple[dict[str, LatencyReco
         recorders["legacy"].add(timing.legacy_s)
         recorders["celery"].add(timing.celery_s)
         keeper.add(Slowest(**timing._asdict()))
-    return {leg: recorder for leg, recorder in recorders.items()}, keeper
+    return dict(recorders), keeper
 
 
 def _urls(prefect_url: str | None, flow_run_ids: Iterable[str]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Prefect as this process uses it: one client for everything, and none of its costly habits."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -7,6 +8,9 @@ from prefect.context import AsyncClientContext, SyncClientContext
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+
+_DRAIN_S = 5.0
 
 
 @asynccontextmanager
@@ -23,4 +27,4 @@ async def prefect_session() -> AsyncIterator[None]:
             finally:
                 # Both wait in threads of their own; what they still hold would miss a server about to stop.
                 await APILogHandler.aflush()
-                await EventsWorker.drain_all()
+                await asyncio.to_thread(EventsWorker.drain_all, _DRAIN_S)

@@ -13,6 +13,7 @@ from crucible.ids import new_evaluation_ids
 from crucible.models import Classification, Evaluation, SweepReport
 from crucible.store import Submission
 from flows.artifacts import publish_artifacts
+from flows.cancel import cancel_sweep
 from flows.confirm import confirm_mismatches
 from flows.evaluate import named
 from flows.host import FlowHost, Tracker, current_host
@@ -24,7 +25,8 @@ async def sweep(sweep_id: str, request: SweepRequest) -> SweepReport:
     """Run ``request``'s corpora through both legs and judge whether the legs agree.
 
     The corpora must have been validated. Memory does not grow with their length: lines are read as
-    there is room for them, and what was settled is in the store.
+    there is room for them, and what was settled is in the store. When the sweep is cancelled or fails,
+    what it leaves open is settled as cancelled.
     """
     host = current_host()
     tracker = host.trackers.setdefault(sweep_id, Tracker())
@@ -32,7 +34,11 @@ async def sweep(sweep_id: str, request: SweepRequest) -> SweepReport:
     await host.store.begin_sweep(sweep_id, request.model_dump(mode="json"))
     with host.listening(tracker.settled):
         tracker.phase = "running"
-        outcome.flow_run_ids += await _run_all(host, sweep_id, request, tracker, outcome)
+        try:
+            outcome.flow_run_ids += await _run_all(host, sweep_id, request, tracker, outcome)
+        except BaseException:
+            await cancel_sweep(host, sweep_id)
+            raise
     tracker.phase = "confirming"
     outcome.flow_run_ids += await confirm_mismatches(host, sweep_id)
     tracker.phase = "reporting"

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+import pydantic
+
 from crucible.models.frozen import Frozen
 from crucible.models.observation import Leg, Observation
 
@@ -52,7 +54,7 @@ class Comparison(Frozen):
     legacy: Observation | None = None
     celery: Observation | None = None
     missed_expectations: tuple[str, ...] = ()
-    reasons: dict[Leg, str] = {}
+    reasons: dict[Leg, str] = pydantic.Field(default_factory=dict)
     reruns: int = 0
     flow_run_ids: tuple[str, ...] = ()
 

@@ -4,6 +4,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
+from pydantic import Field
+
 from crucible.models.comparison import Classification, Comparison
 from crucible.models.frozen import Frozen
 
@@ -20,7 +22,7 @@ _COLUMN = {
 class Verdict(StrEnum):
     """What the evidence of a sweep says."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 (a verdict, no password)
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
 
@@ -123,10 +125,10 @@ class SweepReport(Frozen):
     details_limit: int = 200
     details_omitted: int = 0
     slowest: tuple[Slowest, ...] = ()
-    latency: dict[str, LatencySummary] = {}
-    skipped: dict[str, int] = {}
+    latency: dict[str, LatencySummary] = Field(default_factory=dict)
+    skipped: dict[str, int] = Field(default_factory=dict)
     isolation_levels: tuple[str, ...] = ()
-    languages: dict[str, str] = {}
+    languages: dict[str, str] = Field(default_factory=dict)
     duplicates_dropped: int = 0
     resent: int = 0
     crucible_version: str = ""
