@@ -1,0 +1,91 @@
+"""From the body of a request to evaluations: bounded, and strict about what fits."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import orjson
+from fastapi import Request
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+
+from api.problems import Problem, misfit
+from crucible.corpus_faults import first_fault
+from crucible.ids import new_evaluation_ids
+from crucible.models import Evaluation
+from crucible.models.evaluation import MAX_PROGRAM_BYTES
+from crucible.store import Submission
+
+MAX_BODY_BYTES = 4 * MAX_PROGRAM_BYTES
+"""The largest body that is read: a program and its input of full size, and as much again for escapes."""
+
+MAX_LIST = 1000
+"""How many evaluations one request may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one request asks for. ``is_list`` says that it came, and is to be answered, as a list."""
+
+    submissions: tuple[Submission, ...]
+    is_list: bool
+
+
+async def read_body(request: Request) -> bytes:
+    """The body; raises a 413 ``Problem`` past ``MAX_BODY_BYTES``, and what is beyond is never held.
+
+    A caller who hangs up in the middle gets a 400 ``Problem``, for the log's sake.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
+        raise _too_large()
+    parts, size = [], 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > MAX_BODY_BYTES:
+                raise _too_large()
+            parts.append(part)
+    except ClientDisconnect:
+        raise Problem(HTTPStatus.BAD_REQUEST, "the connection was closed before the body ended") from None
+    return b"".join(parts)
+
+
+def parse_order(body: bytes) -> Order:
+    """The evaluations of ``body``, one object or a list of them, under ids of their own.
+
+    Raises a 422 ``Problem`` that names key and problem; none of them is then taken. An evaluation
+    without ``id`` is named by the one it gets here.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise misfit("", f"not JSON: {error}") from None
+    is_list = isinstance(document, list)
+    items = document if is_list else [document]
+    if not 1 <= len(items) <= MAX_LIST:
+        raise misfit("", f"a list of {len(items)} evaluations; the range is 1 to {MAX_LIST}")
+    submissions = tuple(
+        Submission(new_id, _evaluation(item, new_id, number if is_list else None))
+        for number, (new_id, item) in enumerate(zip(new_evaluation_ids(len(items)), items, strict=True), 1)
+    )
+    return Order(submissions, is_list)
+
+
+def _evaluation(item: object, new_id: str, number: int | None) -> Evaluation:
+    if isinstance(item, dict):
+        item = {"id": new_id, **item}
+    try:
+        # Back to JSON: only from there do lists fit tuples and names fit enums in strict mode.
+        raw = orjson.dumps(item)
+    except orjson.JSONEncodeError as error:
+        raise misfit("", f"cannot be read: {error}", number) from None
+    try:
+        return Evaluation.model_validate_json(raw, strict=True)
+    except ValidationError as error:
+        raise misfit(*first_fault(raw, error), number) from None
+
+
+def _too_large() -> Problem:
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is too large; the limit is {MAX_BODY_BYTES} bytes"
+    )

@@ -1,0 +1,116 @@
+"""Starts flow runs for what was submitted: what arrives while one is being started joins the next.
+
+That is how databases commit. Nobody waits for company, and under load the cost of a flow run is shared.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import structlog
+
+MOST_WAITING = 5000
+"""Evaluations that may wait for their flow run; they wait in the ledger, only their ids are held."""
+MOST_IN_BATCH = 200
+MOST_IN_FLIGHT = 4
+"""Flow runs under way at once. More of them would be smaller, and their bookkeeping would take the CPU."""
+
+_CANCEL_WITHIN_S = 3.0
+
+
+class Ticket(NamedTuple):
+    """One submitted evaluation: Crucible's id, and the author's."""
+
+    id: str
+    name: str
+
+
+StartFlow = Callable[[Sequence[Ticket], Callable[[str], None]], Awaitable[object]]
+"""Runs a batch to its end; calls back with the flow run's id as soon as it has started."""
+
+
+class Starter:
+    """The queue in front of the flows. ``run`` must go on in a task that sees the flow host."""
+
+    def __init__(self, start: StartFlow) -> None:
+        self._start = start
+        self._waiting: deque[Ticket] = deque()
+        self._reserved = 0
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Semaphore(MOST_IN_FLIGHT)
+        self._running: set[asyncio.Task[None]] = set()
+        self._flow_run_ids: dict[str, str] = {}
+        self._log = structlog.get_logger()
+
+    def reserve(self, number: int) -> bool:
+        """Keep ``number`` places in the queue, if there are so many; each is used or freed later."""
+        if len(self._waiting) + self._reserved + number > MOST_WAITING:
+            return False
+        self._reserved += number
+        return True
+
+    def free(self, number: int) -> None:
+        """Give places back that nobody will use."""
+        self._reserved -= number
+
+    def put(self, tickets: Sequence[Ticket]) -> None:
+        """Queue evaluations that are in the ledger and have their places reserved."""
+        self._reserved -= len(tickets)
+        self._waiting.extend(tickets)
+        self._arrived.set()
+
+    def flow_run_id(self, evaluation_id: str) -> str | None:
+        """The flow run in which an evaluation is under way now, if it is."""
+        return self._flow_run_ids.get(evaluation_id)
+
+    async def run(self) -> None:
+        """Start flow runs, one after the other, until cancelled."""
+        while True:
+            await self._arrived.wait()
+            await self._room.acquire()
+            batch = self._take()
+            started = asyncio.Event()
+            running = asyncio.create_task(self._run_batch(batch, started))
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
+            await started.wait()
+
+    async def close(self, within_s: float) -> None:
+        """Wait for the flow runs under way, and cancel those that are not done ``within_s`` seconds later.
+
+        ``run`` must have been cancelled before. What had no flow run stays in the ledger, unsettled.
+        """
+        if self._waiting:
+            self._log.warning("evaluations left unsettled", number=len(self._waiting))
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=within_s)
+            for running in late:
+                running.cancel()
+            if late:
+                # Not for long: a Prefect server that is away is asked again and again to note the end.
+                await asyncio.wait(late, timeout=_CANCEL_WITHIN_S)
+
+    def _take(self) -> list[Ticket]:
+        batch = list(islice(self._waiting, MOST_IN_BATCH))
+        for _ in batch:
+            self._waiting.popleft()
+        if not self._waiting:
+            self._arrived.clear()
+        return batch
+
+    async def _run_batch(self, batch: Sequence[Ticket], started: asyncio.Event) -> None:
+        def on_started(flow_run_id: str) -> None:
+            self._flow_run_ids.update((ticket.id, flow_run_id) for ticket in batch)
+            started.set()
+
+        try:
+            await self._start(batch, on_started)
+        except Exception as error:  # noqa: BLE001 (whatever ends one flow run, the next ones must start)
+            self._log.error("flow run failed", evaluations=len(batch), first=batch[0].id, reason=repr(error))
+        finally:
+            for ticket in batch:
+                self._flow_run_ids.pop(ticket.id, None)
+            self._room.release()
+            started.set()

@@ -1,0 +1,130 @@
+"""The real command line in a home of its own, as a process, and whoever belongs to that home."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 240
+_LOOK_EVERY_S = 0.05
+
+
+class Done(NamedTuple):
+    """A command that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> Any:
+        """What it printed, as JSON; fails when there is anything else on standard output."""
+        return json.loads(self.stdout)
+
+
+class Running:
+    """A command that may still run."""
+
+    def __init__(self, words: Iterable[str], environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", "from cli.main import main; main()", *words],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.pid = self._process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends it a signal, and none to what it has started."""
+        self._process.send_signal(number)
+
+    def ended(self, stdin: str = "") -> Done:
+        """How it ended; waits for that."""
+        try:
+            stdout, stderr = self._process.communicate(stdin, timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        return Done(self._process.returncode, stdout, stderr)
+
+    def has_ended(self) -> bool:
+        """Whether there is nothing left to interrupt."""
+        return self._process.poll() is not None
+
+    def close(self) -> None:
+        """Ends it if a failed test has left it."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+
+class CommandLine:
+    """``crucible`` with a home, and settings given as the environment without ``CRUCIBLE_``."""
+
+    def __init__(self, home: Path, **settings: str) -> None:
+        self.home = home
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("CRUCIBLE_")}
+        given = {f"CRUCIBLE_{name}": value for name, value in settings.items()}
+        self._environment = {**ours, "CRUCIBLE_HOME": str(home), **given}
+        self._started: list[Running] = []
+
+    def with_settings(self, **settings: str) -> "CommandLine":
+        """The same home for commands with other settings."""
+        other = CommandLine(self.home)
+        other._environment = self._environment | {
+            f"CRUCIBLE_{name}": value for name, value in settings.items()
+        }
+        other._started = self._started
+        return other
+
+    def start(self, *words: str | Path) -> Running:
+        """Starts a command and returns at once."""
+        self._started.append(Running(map(str, words), self._environment))
+        return self._started[-1]
+
+    def run(self, *words: str | Path, stdin: str = "") -> Done:
+        """Runs a command to its end."""
+        return self.start(*words).ended(stdin)
+
+    def pid_of(self, service: str) -> int:
+        """Process id of a service of the stack that is up."""
+        services = {each["name"]: each["pid"] for each in self.run("status", "--json").document["services"]}
+        return int(services[service])
+
+    def survivors(self) -> list[str]:
+        """Command lines of the home's processes that do not go away; there should be none."""
+        deadline = time.monotonic() + 10
+        while (left := self._members()) and time.monotonic() < deadline:
+            time.sleep(_LOOK_EVERY_S)
+        return [" ".join(words) for words in left.values()]
+
+    def close(self) -> None:
+        """Ends whatever a failed test has left."""
+        for each in self._started:
+            each.close()
+        for pid in self._members():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _members(self) -> dict[int, list[str]]:
+        """Processes that have the home in their environment or on their command line."""
+        found = {}
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                words = process.cmdline()
+                known_by = process.environ().get("CRUCIBLE_HOME") == str(self.home)
+                if process.pid != os.getpid() and (known_by or str(self.home) in " ".join(words)):
+                    found[process.pid] = words
+        return found

@@ -1,0 +1,63 @@
+"""Corpora made for one test, those that lie beside the repository, and the ledger a sweep leaves."""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BESIDE = Path(__file__).parents[3] / "shared" / "corpora"
+
+
+def line(name: str, code: str, **more: object) -> dict[str, Any]:
+    """One evaluation in python, unless told otherwise."""
+    return {"id": name, "language": "python", "code": code} | more
+
+
+def write_corpus(path: Path, lines: Iterable[dict[str, Any]]) -> Path:
+    """A corpus file of ``lines``."""
+    path.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    return path
+
+
+def prints(number: int, seconds: float = 0) -> list[dict[str, Any]]:
+    """Evaluations that print what is theirs alone, each after ``seconds``."""
+    wait = f"import time; time.sleep({seconds}); " if seconds else ""
+    return [line(f"prints/{index}", f"{wait}print({index})") for index in range(number)]
+
+
+def beside(name: str) -> Path:
+    """A corpus written by others, which is no part of the repository; skips the test where it is not."""
+    path = BESIDE / name
+    if not path.exists():
+        pytest.skip(f"{name} is not beside the repository, of which it is no part")
+    return path
+
+
+def ledger(home: Path) -> Counter[str | None]:
+    """How many evaluations of a home's store are in each column; null for those in none."""
+    with closing(sqlite3.connect(home / "crucible.db")) as store:
+        rows = store.execute("SELECT classification, count(*) FROM evaluations GROUP BY 1")
+        return Counter(dict(rows.fetchall()))
+
+
+def names_of(home: Path, classification: str) -> list[str]:
+    """The authors' ids of the evaluations in a column, in order."""
+    with closing(sqlite3.connect(home / "crucible.db")) as store:
+        query = "SELECT name FROM evaluations WHERE classification = ? ORDER BY name"
+        return [name for (name,) in store.execute(query, (classification,))]
+
+
+def is_under_way(home: Path) -> bool:
+    """Whether some evaluations of a sweep are settled and others are not."""
+    if not (home / "crucible.db").exists():
+        return False
+    try:
+        counted = ledger(home)
+    except sqlite3.OperationalError:  # its tables are being made
+        return False
+    return 0 < counted[None] < counted.total()

@@ -1,0 +1,44 @@
+"""An API whose servers are not there, but for the store and an executor."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from api.languages import Languages
+from api.readiness import Readiness
+from crucible.store import Store, sqlite_url
+from flows.host import Endpoints
+from tests.support.api import Api
+from tests.support.stub_executor import TOKEN, StubExecutor
+from tests.support.valkey import free_port
+
+
+@pytest.fixture(scope="session")
+def executor() -> Iterator[StubExecutor]:
+    """An executor that runs python only."""
+    stub = StubExecutor()
+    stub.start()
+    yield stub
+    stub.stop()
+
+
+@pytest.fixture
+async def api(tmp_path: Path, executor: StubExecutor) -> AsyncIterator[Api]:
+    """The API with its starter running; Redis and Prefect are not there."""
+    store = await Store.open(sqlite_url(tmp_path / "store.db"))
+    languages = Languages([executor.url], TOKEN)
+    nowhere = f"127.0.0.1:{free_port()}"
+    endpoints = Endpoints("", f"redis://{nowhere}/0", f"redis://{nowhere}/0")
+    readiness = Readiness(endpoints, f"http://{nowhere}/api", store)
+    made = Api(store, languages, readiness)
+    starting = asyncio.create_task(made.starter.run())
+    yield made
+    starting.cancel()
+    made.flows.go.set()
+    await made.starter.close(within_s=5)
+    for client in (made.client, made.stranger, readiness):
+        await client.aclose()
+    languages.close()
+    await store.close()

@@ -1,0 +1,157 @@
+"""How what arrives is put into flow runs. The flow runs are played here."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from api.starter import MOST_IN_BATCH, MOST_IN_FLIGHT, MOST_WAITING, Starter, Ticket
+from tests.support.waiting import eventually
+
+
+@dataclass
+class Run:
+    """One flow run: it starts when told, and ends when told."""
+
+    batch: Sequence[Ticket]
+    on_started: Callable[[str], None]
+    end: asyncio.Event = field(default_factory=asyncio.Event)
+    fault: Exception | None = None
+
+    def start(self) -> None:
+        """The flow run has started."""
+        self.on_started(f"run of {self.batch[0].id}")
+
+
+class Bench:
+    """A starter and the flow runs it asked for."""
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+        self.starter = Starter(self._start)
+        self._number = 0
+
+    async def _start(self, batch: Sequence[Ticket], on_started: Callable[[str], None]) -> None:
+        run = Run(batch, on_started)
+        self.runs.append(run)
+        await run.end.wait()
+        if run.fault is not None:
+            raise run.fault
+
+    def put(self, number: int) -> list[str]:
+        """Queue so many; returns their ids."""
+        ids = [f"ev-{self._number + each}" for each in range(number)]
+        self._number += number
+        assert self.starter.reserve(number)
+        self.starter.put([Ticket(each, each) for each in ids])
+        return ids
+
+    async def has(self, number: int) -> list[Run]:
+        """Waits until so many flow runs were asked for, and sees that no more come."""
+        await eventually(lambda: len(self.runs) >= number)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(self.runs) == number
+        return self.runs
+
+
+@asynccontextmanager
+async def running(bench: Bench) -> AsyncIterator[None]:
+    """Runs the starter of ``bench``; ends its flow runs at the end."""
+    loop = asyncio.create_task(bench.starter.run())
+    yield
+    loop.cancel()
+    for run in bench.runs:
+        run.end.set()
+    await bench.starter.close(within_s=5)
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    """A starter that runs."""
+    made = Bench()
+    async with running(made):
+        yield made
+
+
+def ids_of(run: Run) -> list[str]:
+    return [ticket.id for ticket in run.batch]
+
+
+async def test_one_alone_starts_at_once(bench: Bench) -> None:
+    ids = bench.put(1)
+    (run,) = await bench.has(1)
+    assert ids_of(run) == ids
+
+
+async def test_what_arrives_while_a_flow_run_is_being_started_joins_the_next(bench: Bench) -> None:
+    bench.put(1)
+    (first,) = await bench.has(1)
+    later = bench.put(3) + bench.put(2)
+    await bench.has(1)
+    first.start()
+    _, second = await bench.has(2)
+    assert ids_of(second) == later
+
+
+async def test_a_batch_has_a_limit_and_the_rest_follows(bench: Bench) -> None:
+    bench.put(MOST_IN_BATCH + 1)
+    (first,) = await bench.has(1)
+    first.start()
+    assert [len(run.batch) for run in await bench.has(2)] == [MOST_IN_BATCH, 1]
+
+
+async def test_only_so_many_are_under_way_and_what_arrives_meanwhile_goes_together(bench: Bench) -> None:
+    for number in range(MOST_IN_FLIGHT):
+        bench.put(1)
+        (await bench.has(number + 1))[-1].start()
+    waiting = bench.put(1) + bench.put(1)
+    await bench.has(MOST_IN_FLIGHT)
+    bench.runs[0].end.set()
+    assert ids_of((await bench.has(MOST_IN_FLIGHT + 1))[-1]) == waiting
+
+
+async def test_a_flow_run_that_fails_before_it_starts_does_not_stop_the_next(bench: Bench) -> None:
+    bench.put(1)
+    (first,) = await bench.has(1)
+    first.fault = ConnectionError("no Prefect")
+    first.end.set()
+    bench.put(1)
+    await bench.has(2)
+
+
+async def test_the_flow_run_of_an_evaluation_is_known_while_it_is_under_way(bench: Bench) -> None:
+    (evaluation_id,) = bench.put(1)
+    (run,) = await bench.has(1)
+    assert bench.starter.flow_run_id(evaluation_id) is None
+    run.start()
+    assert bench.starter.flow_run_id(evaluation_id) == f"run of {evaluation_id}"
+    run.end.set()
+    await bench.has(1)
+    assert bench.starter.flow_run_id(evaluation_id) is None
+
+
+async def test_places_are_bounded_whether_reserved_or_taken() -> None:
+    bench = Bench()
+    assert bench.starter.reserve(MOST_WAITING - 1)
+    bench.put(1)
+    assert not bench.starter.reserve(1)
+    bench.starter.free(1)
+    assert bench.starter.reserve(1)
+
+
+async def test_closing_waits_for_flow_runs_and_cancels_those_that_take_too_long() -> None:
+    bench = Bench()
+    loop = asyncio.create_task(bench.starter.run())
+    (evaluation_id,) = bench.put(1)
+    (run,) = await bench.has(1)
+    run.start()
+    loop.cancel()
+    closing = asyncio.create_task(bench.starter.close(within_s=60))
+    await asyncio.sleep(0)
+    assert not closing.done()
+    closing.cancel()
+    await bench.starter.close(within_s=0)
+    assert bench.starter.flow_run_id(evaluation_id) is None
