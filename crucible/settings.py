@@ -142,7 +142,7 @@ class FlowSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CRUCIBLE_FLOW_", frozen=True, extra="ignore")
 
     batch_size: Annotated[int, Field(ge=1, le=1000)] = Field(
-        200, description="Evaluations one flow run of a sweep carries."
+        400, description="Evaluations one flow run of a sweep carries."
     )
     batches_in_flight: Count = Field(2, description="Flow runs of a sweep under way at once.")
     stall_s: Positive = Field(

@@ -47,7 +47,7 @@ async def confirm(host: FlowHost, group: Sequence[Comparison]) -> list[Compariso
     while open_ids:
         run += 1
         name = f"confirm {group[0].name if len(group) == 1 else f'{len(group)} mismatches'}, run {run}"
-        for again in await named(name)(open_ids, run):
+        for again in (await named(name)(open_ids, run)).comparisons:
             seen[again.evaluation_id].append(again)
             await host.store.add_run(again.evaluation_id, run, again.legacy, again.celery)
         open_ids = [each for each in open_ids if not _is_done(host, evaluations[each], seen[each])]

@@ -11,27 +11,31 @@ from typing import Any
 from prefect import Flow, flow
 from prefect.runtime import flow_run
 
-from crucible.models import Comparison
 from flows.host import current_host
+from tasks.batch import Batch
 from tasks.steps import compare_legs, run_on_celery, run_on_legacy
 
 
 @flow(name="evaluate", persist_result=False, validate_parameters=False)
-async def evaluate(evaluation_ids: list[str], run: int = 0) -> list[Comparison]:
+async def evaluate(evaluation_ids: list[str], run: int = 0) -> Batch:
     """Run evaluations of the ledger on both legs in parallel and compare what they saw.
 
     ``evaluation_ids`` are Crucible's ids; ``run`` is 0 for the first time and counts the confirming
-    re-runs from 1. Every evaluation comes back in one comparison, whatever happened to it.
+    re-runs from 1. Every evaluation is in one of the batch's comparisons, whatever happened to it.
+
+    The batch comes back rather than a list: Prefect walks through every list and model that a flow
+    returns in search of futures, and that costs more than the comparison.
     """
     host = current_host()
     batch = await host.open_batch(evaluation_ids, run, str(flow_run.id))
     async with asyncio.TaskGroup() as legs:
         legs.create_task(run_on_legacy(batch))
         legs.create_task(run_on_celery(batch))
-    return await compare_legs(batch, host.settler)
+    await compare_legs(batch, host.settler)
+    return batch
 
 
-def named(name: str) -> Flow[..., Coroutine[Any, Any, list[Comparison]]]:
+def named(name: str) -> Flow[..., Coroutine[Any, Any, Batch]]:
     """The flow ``evaluate`` under a readable run name."""
     # As a function: a text would be a template to Prefect, and authors' ids may hold braces.
     return evaluate.with_options(flow_run_name=lambda: name)

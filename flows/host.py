@@ -37,7 +37,7 @@ class FlowHost:
         self.store = store
         self.exchange = exchange
         self.settings = settings
-        self.settler = Settler(store, self._settled)
+        self.settler = Settler(store, self._settled, lambda: exchange.is_busy)
         self.trackers: dict[str, Tracker] = {}
         self._reply_stream = reply_stream
         self._listeners: list[OnSettled] = []

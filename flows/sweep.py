@@ -58,8 +58,8 @@ async def _run_all(
 
     async def run_batch(number: int, evaluation_ids: list[str]) -> None:
         try:
-            found = await named(f"{sweep_id} batch {number}")(evaluation_ids)
-            flow_run_ids.extend(found[0].flow_run_ids if found else ())
+            batch = await named(f"{sweep_id} batch {number}")(evaluation_ids)
+            flow_run_ids.append(batch.flow_run_id)
         finally:
             room.release()
 

@@ -34,7 +34,7 @@ class Batch:
     ) -> None:
         self._evaluations: Mapping[str, Evaluation] = dict(evaluations)
         self._run = run
-        self._flow_run_id = flow_run_id
+        self.flow_run_id = flow_run_id
         self._exchange = exchange
         self._reply_to = reply_to
         self._on_pair = on_pair
@@ -69,7 +69,7 @@ class Batch:
             pair.seen["legacy"],
             pair.seen["celery"],
             pair.reasons,
-            self._flow_run_id,
+            self.flow_run_id,
         )
         del self._pairs[evaluation_id]
         self.comparisons.append(comparison)

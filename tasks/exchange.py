@@ -24,6 +24,8 @@ OnAnswer = Callable[[str, Observation | None, str | None], None]
 """Called once for each run with its id and either the observation or the reason why there is none."""
 
 _WATCH_EVERY_S = 1.0
+_BUSY_FROM = 50
+_REST_S = 0.1
 _CANCEL_EVERY_S = 0.1
 _OVERTAKEN_BY = 64
 """How many later runs a leg must have answered before an unanswered one looks lost rather than slow."""
@@ -53,8 +55,19 @@ class _Asked:
 class _LegState:
     client: LegClient
     waiting: dict[str, _Waiting] = field(default_factory=dict)
+    heard_at: float = 0.0
     last_answer_at: float = 0.0
+    last_fault: str = ""
     newest_answered: int = 0
+
+    def unanswered_s(self, waiting: _Waiting, now: float) -> float:
+        """Seconds for which ``waiting`` has seen this leg answer nothing at all; a fault is no answer."""
+        return now - max(waiting.asked_at, self.last_answer_at)
+
+    def why_given_up(self, waiting: _Waiting, now: float) -> str:
+        """The reason to give when that has been too long."""
+        last = f"; its last fault: {self.last_fault}" if self.last_fault else ""
+        return f"no answer from the {self.client.leg} leg in {self.unanswered_s(waiting, now):.0f} s{last}"
 
 
 @dataclass
@@ -96,6 +109,11 @@ class Exchange:
             await self._legs[leg].client.aclose()
         await self._reader.aclose()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether so much is awaited that gathering it costs nobody time."""
+        return sum(len(state.waiting) for state in self._legs.values()) >= _BUSY_FROM
+
     async def ask(self, leg: Leg, dispatches: Sequence[Dispatch], on_answer: OnAnswer) -> None:
         """Send ``dispatches`` to ``leg`` and return once each has its answer or was given up.
 
@@ -132,14 +150,19 @@ class Exchange:
         async for replies in self._reader.batches():
             for reply in replies:
                 self._receive(reply)
+            if self.is_busy:
+                await asyncio.sleep(
+                    _REST_S
+                )  # nobody waits for a single one of so many; more come in one read
 
     def _receive(self, reply: Reply) -> None:
         state = self._legs[reply.leg]
-        state.last_answer_at = time.monotonic()
+        state.heard_at = time.monotonic()
         waiting = state.waiting.get(reply.run_id)
         if waiting is None:
             self.tally.dropped += 1
         elif reply.observation is not None:
+            state.last_answer_at = state.heard_at
             state.newest_answered = max(state.newest_answered, waiting.order)
             seen = Observation.model_validate_json(reply.observation)
             self._finish(state, waiting, seen.model_copy(update={"leg": reply.leg}), None)
@@ -148,6 +171,7 @@ class Exchange:
 
     def _receive_fault(self, state: _LegState, waiting: _Waiting, reason: str) -> None:
         waiting.faults += 1
+        state.last_fault = reason
         self._log.warning("fault", leg=state.client.leg, run_id=waiting.dispatch.run_id, reason=reason)
         if waiting.faults >= self._settings.max_faults:
             self._finish(state, waiting, None, f"{reason} ({waiting.faults} attempts)")
@@ -171,24 +195,24 @@ class Exchange:
                     await self._look_after(state)
 
     async def _look_after(self, state: _LegState) -> None:
-        now = time.monotonic()
-        late = [each for each in state.waiting.values() if self._looks_lost(state, each, now)]
+        now, stall_s = time.monotonic(), self._settings.stall_s
+        late = {
+            run_id: each
+            for run_id, each in state.waiting.items()
+            if self._looks_lost(state, each, now) or state.unanswered_s(each, now) >= stall_s
+        }
         if not late:
             return
-        run_ids = [each.dispatch.run_id for each in late]
-        alive = await self._reader.claims_alive(run_ids, state.client.leg)
-        unclaimed = [
-            each
-            for each in late
-            if each.dispatch.run_id not in alive and each.dispatch.run_id in state.waiting
-        ]
+        alive = await self._reader.claims_alive(late, state.client.leg)
+        # A leg whose programs may run so long has not stalled before they had their time.
+        stall_s += max((late[run_id].dispatch.evaluation.limits.wall_s for run_id in alive), default=0)
+        unclaimed = [each for key, each in late.items() if key not in alive and key in state.waiting]
+        again = []
         for each in unclaimed:
-            silent_s = now - max(each.asked_at, state.last_answer_at)
-            if silent_s >= self._settings.stall_s:
-                self._finish(
-                    state, each, None, f"no answer from the {state.client.leg} leg in {silent_s:.0f} s"
-                )
-        again = [each for each in unclaimed if each.dispatch.run_id in state.waiting]
+            if state.unanswered_s(each, now) >= stall_s:
+                self._finish(state, each, None, state.why_given_up(each, now))
+            elif self._looks_lost(state, each, now):
+                again.append(each)
         if again:
             self._resend_later(state, again, delay_s=0)
 
@@ -196,7 +220,7 @@ class Exchange:
         """Sent long ago, and either overtaken by many sent later or on a leg that has fallen silent."""
         patience_s = self._settings.resend_after_s
         overtaken = state.newest_answered - waiting.order > _OVERTAKEN_BY
-        silent = now - state.last_answer_at > patience_s
+        silent = now - state.heard_at > patience_s
         return now - waiting.sent_at > patience_s and (overtaken or silent)
 
     def _resend_later(self, state: _LegState, waiting: Iterable[_Waiting], delay_s: float) -> None:

@@ -2,25 +2,36 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from crucible.errors import PlatformError
 from crucible.models import Comparison
 from crucible.store import Store
 
-_GATHER_S = 0.05
+_GATHER_S = 0.25
+_RETRY_S = 30.0
+_LONGEST_PAUSE_S = 2.0
 
 
 class Settler:
-    """Gathers what is put within a moment and settles it at once.
+    """Settles what is put at once, or, while ``is_busy``, what was gathered within a moment.
 
-    ``on_settled`` hears of every comparison when it is durable, and not before.
+    ``on_settled`` hears of every comparison when it is durable, and not before. A store that fails is
+    tried again for half a minute; what it then still refuses stays open in the ledger, and the next
+    ``flush`` says why.
     """
 
-    def __init__(self, store: Store, on_settled: Callable[[Comparison], None]) -> None:
+    def __init__(
+        self, store: Store, on_settled: Callable[[Comparison], None], is_busy: Callable[[], bool]
+    ) -> None:
         self._store = store
+        self._is_busy = is_busy
         self._on_settled = on_settled
         self._queue: asyncio.Queue[Comparison] = asyncio.Queue()
         self._writer: asyncio.Task[None] | None = None
+        self._failure: PlatformError | None = None
 
     def open(self) -> None:
         """Start to write; needs a running event loop."""
@@ -31,20 +42,17 @@ class Settler:
         self._queue.put_nowait(comparison)
 
     async def flush(self) -> None:
-        """Return once all that was put is durable; raises what the writer failed on (``StoreError``)."""
-        if self._writer is None:
-            return
-        waiting = asyncio.ensure_future(self._queue.join())
-        await asyncio.wait({waiting, self._writer}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if self._writer.done():
-            self._writer.result()
+        """Return once all that was put is durable; raises ``StoreError`` where the store refused some of it."""
+        await self._queue.join()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     async def close(self) -> None:
         """Write what is left and stop."""
         if self._writer is None:
             return
-        if not self._writer.done():
+        with contextlib.suppress(PlatformError):  # the flow that put it has been told, or has ended
             await self.flush()
         self._writer.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -53,10 +61,24 @@ class Settler:
     async def _write(self) -> None:
         while True:
             gathered = [await self._queue.get()]
-            await asyncio.sleep(_GATHER_S)
+            if self._is_busy():
+                await asyncio.sleep(_GATHER_S)
             while not self._queue.empty():
                 gathered.append(self._queue.get_nowait())
-            await self._store.settle(gathered)
-            for comparison in gathered:
-                self._on_settled(comparison)
+            try:
+                await self._settle(gathered)
+            except PlatformError as error:
+                self._failure = error
+            for _ in gathered:
                 self._queue.task_done()
+
+    async def _settle(self, gathered: Sequence[Comparison]) -> None:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(PlatformError),
+            wait=wait_random_exponential(multiplier=0.1, max=_LONGEST_PAUSE_S),
+            stop=stop_after_delay(_RETRY_S),
+            reraise=True,
+        )
+        await retrying(self._store.settle, gathered)
+        for comparison in gathered:
+            self._on_settled(comparison)

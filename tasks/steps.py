@@ -24,7 +24,7 @@ async def run_on_celery(batch: Batch) -> None:
 
 
 @task(name="compare", cache_policy=NO_CACHE, persist_result=False)
-async def compare_legs(batch: Batch, settler: Settler) -> list[Comparison]:
+async def compare_legs(batch: Batch, settler: Settler) -> None:
     """Close the batch: every pair was compared when it came; here they are durable, counted and logged."""
     await settler.flush()
     logger = get_run_logger()
@@ -33,7 +33,6 @@ async def compare_legs(batch: Batch, settler: Settler) -> list[Comparison]:
     for comparison in odd[:_LOGGED]:
         logger.warning("%s", describe(comparison))
     logger.info("%d compared, %d alike", len(found), len(found) - len(odd))
-    return found
 
 
 def describe(comparison: Comparison) -> str:
