@@ -17,6 +17,13 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+def known(error: BaseException) -> CrucibleError | None:
+    """The error that Crucible raised on purpose: ``error`` itself, or the first one of a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(known, error.exceptions)), None)
+    return error if isinstance(error, CrucibleError) else None
+
+
 def of_error(error: CrucibleError) -> Exit:
     """Wrong input is the user's to mend; all else is the platform's fault."""
     return Exit.USAGE if isinstance(error, InputError) else Exit.PLATFORM_FAULT

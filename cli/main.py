@@ -1,8 +1,9 @@
 """``crucible``: all commands, and the one place where errors become exit codes."""
 
+import os
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -19,7 +20,6 @@ def build() -> typer.Typer:
         name="crucible",
         help="Run programs on the legacy queue and on Celery, and see whether both say the same.",
         epilog=_EPILOG,
-        no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
@@ -35,13 +35,14 @@ def build() -> typer.Typer:
     return app
 
 
-def _print_version(asked: bool) -> None:  # noqa: FBT001  (the signature of an option's callback)
+def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"crucible {version('crucible')}")
         raise typer.Exit
 
 
 def _options(
+    *,
     _version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
@@ -50,12 +51,33 @@ def _options(
     """Run programs on the legacy queue and on Celery, and see whether both say the same."""
 
 
-def main() -> None:
-    """Run the command line; a known error is one line on standard error, never a traceback."""
+def main() -> NoReturn:
+    """Run the command line and exit; a known error is one line on standard error, never a traceback."""
     try:
-        build()()
-    except CrucibleError as error:
-        sys.stderr.write(f"crucible: {error}\n")
-        sys.exit(exits.of_error(error))
+        code = build()(sys.argv[1:] or ["--help"], prog_name="crucible", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        code = _say(_usage_fault(error), exits.Exit.USAGE)
+    except (CrucibleError, BaseExceptionGroup) as error:
+        fault = exits.known(error)
+        if fault is None:
+            raise
+        code = _say(str(fault), exits.of_error(fault))
+    except BrokenPipeError:
+        # Whoever read the output has gone; what is left in the buffer must not fail once more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = exits.Exit.FAILED
     except KeyboardInterrupt:
-        sys.exit(exits.Exit.INTERRUPTED)
+        code = exits.Exit.INTERRUPTED
+    sys.exit(code)
+
+
+def _say(fault: str, code: exits.Exit) -> exits.Exit:
+    sys.stderr.write(f"crucible: {' '.join(fault.splitlines())}\n")
+    return code
+
+
+def _usage_fault(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "crucible"
+    return f"{error.format_message().rstrip('.')} (see {command} --help)"

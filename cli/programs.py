@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from crucible.errors import InputError
+from crucible.models import Evaluation
 from crucible.models.evaluation import MAX_PROGRAM_BYTES
 
 _LANGUAGE_OF = {
@@ -16,15 +19,35 @@ _LANGUAGE_OF = {
     ".cxx": "cpp",
     ".java": "java",
 }
+_NAME_LENGTH = 200
+
+
+def read_evaluation(file: Path, language: str | None, stdin: Path | None) -> Evaluation:
+    """The program in ``file`` as an evaluation of that name.
+
+    Raises ``InputError`` in one line for whatever is wrong with the files or the language.
+    """
+    code = read_text(file)
+    try:
+        return Evaluation(
+            id=file.name.encode(errors="replace").decode()[:_NAME_LENGTH] or "program",
+            language=language_of(file, language),
+            code=code,
+            stdin=read_text(stdin) if stdin else "",
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise InputError(f"{'.'.join(map(str, fault['loc']))} of {file}: {fault['msg']}") from None
 
 
 def read_text(path: Path) -> str:
-    """The text of a program or input file; raises ``InputError`` in one line for whatever is wrong with it."""
+    """The text of a program or input file; raises ``InputError`` for whatever is wrong with it."""
     try:
-        size = path.stat().st_size
-        if path.is_file() and size > MAX_PROGRAM_BYTES:
-            raise InputError(f"{path} has {size} bytes; the limit is {MAX_PROGRAM_BYTES}")
-        return path.read_bytes().decode()
+        with path.open("rb") as file:
+            data = file.read(MAX_PROGRAM_BYTES + 1)
+        if len(data) > MAX_PROGRAM_BYTES:
+            raise InputError(f"{path} is too large; the limit is {MAX_PROGRAM_BYTES} bytes")
+        return data.decode()
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except IsADirectoryError:

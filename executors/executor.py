@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from crucible.errors import SandboxUnavailable
+from crucible.errors import SandboxUnavailable, SettingsError
 from crucible.models import Limits, Observation, Outcome
 from crucible.settings import ExecutorSettings
 from executors.languages import LANGUAGES, Language
@@ -85,7 +85,7 @@ class Executor:
     async def _try(self, language: Language) -> str | None:
         """The version of a language that works here, else null."""
         tool = self._located(language.version)
-        if not Path(tool[0]).exists():
+        if shutil.which(tool[0]) is None:
             return None
         stage = Stage(tool, language.minimum)
         asked = await self._sandbox.run(
@@ -120,13 +120,16 @@ def _python(settings: ExecutorSettings) -> str:
     Not the system's own: that may be older than any program written for Crucible expects.
     """
     chosen = settings.python or Path(sys.base_exec_prefix) / "bin" / "python3"
-    return str(Path(chosen).resolve())
+    if shutil.which(chosen) is None:
+        raise SettingsError(f"CRUCIBLE_EXECUTOR_PYTHON={chosen}: that is no program; name an interpreter")
+    return str(chosen.resolve())
 
 
 def _sandbox(settings: ExecutorSettings, python: str) -> Sandbox:
     if settings.sandbox != "process":
         raise SandboxUnavailable(f"there is no sandbox called {settings.sandbox!r}; there is: process")
-    return ProcessSandbox(settings.slots, python, _view(python), require_cgroups=settings.require_cgroups)
+    cgroups = True if settings.require_cgroups else None
+    return ProcessSandbox(settings.slots, python, _view(python), cgroups=cgroups)
 
 
 def _view(python: str) -> View:

@@ -50,10 +50,10 @@ def main() -> int:
     try:
         order = parse(sys.stdin.buffer.read())
         settings = load(ExecutorSettings).model_copy(update={"slots": 1})
+        seen = asyncio.run(run_once(order, settings))
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    seen = asyncio.run(run_once(order, settings))
     sys.stdout.write(seen.model_dump_json() + "\n")
     return 0
 

@@ -14,7 +14,7 @@ from crucible.corpus import to_line
 from crucible.errors import InputError
 from crucible.importers import Skipped, import_records
 
-app = typer.Typer(help="Make corpora.", no_args_is_help=True)
+app = typer.Typer(help="Make corpora from the data sets that people have.")
 
 
 class DataSet(StrEnum):
@@ -27,21 +27,28 @@ class DataSet(StrEnum):
 
 @app.callback()
 def corpus() -> None:
-    """Make corpora."""
+    """Make corpora from the data sets that people have."""
 
 
 @app.command("import")
 def import_data_set(
-    data_set: Annotated[DataSet, typer.Argument(help="Which data set FILE holds.")],
-    file: Annotated[Path, typer.Argument(help="JSON Lines, plain or gzipped.")],
+    *,
+    data_set: Annotated[DataSet, typer.Argument(help="Which data set FILE holds.", metavar="DATA_SET")],
+    file: Annotated[Path, typer.Argument(help="JSON Lines, plain or gzipped.", metavar="FILE")],
     output: Annotated[
-        Path | None, typer.Option(help="Corpus file to write; standard output when not given.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Corpus file to write; standard output when not given."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print counts as JSON on standard output; needs --output.")
     ] = False,
 ) -> None:
-    """Convert a data set to a corpus: each canonical solution under its test."""
+    """Convert a data set to a corpus: each canonical solution under its test.
+
+    DATA_SET is humaneval, mbpp or humaneval-x.
+
+    Example: crucible corpus import humaneval HumanEval.jsonl.gz --output humaneval.jsonl
+    """
     if as_json and output is None:
         raise InputError("--json prints counts to standard output, so the corpus needs --output FILE")
     skipped: Counter[str] = Counter()

@@ -26,18 +26,28 @@ class Sandbox(StrEnum):
 
 
 def command(
+    *,
     file: Annotated[
         Path | None,
-        typer.Argument(help='The program; - reads {"language","code","stdin","limits"} from standard input.'),
+        typer.Argument(
+            help='The program; - reads {"language","code","stdin","limits"} from standard input.',
+            metavar="FILE",
+        ),
     ] = None,
     language: Annotated[
-        str | None, typer.Option(help="Its language; told by the file's ending when not given.")
+        str | None,
+        typer.Option(metavar="NAME", help="Its language; told by the file's ending when not given."),
     ] = None,
-    stdin: Annotated[Path | None, typer.Option(help="File to give it as standard input.")] = None,
+    stdin: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File to give it as standard input.")
+    ] = None,
     sandbox: Annotated[Sandbox, typer.Option(help="What isolates it.")] = Sandbox.PROCESS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the observation as JSON.")] = False,
 ) -> None:
-    """Run one program in a sandbox and print what was seen. Exit 0 when an observation was made."""
+    """Run one program in a sandbox and print what was seen. Exit 0 when an observation was made.
+
+    Example: crucible execute solution.py --stdin input.txt
+    """
     if file is None:
         raise InputError("name a program file, or - to read an evaluation as JSON from standard input")
     if str(file) == "-":

@@ -1,6 +1,7 @@
 """``crucible sweep``: corpora through both legs, and a verdict."""
 
 import asyncio
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,9 @@ import typer
 from rich.console import Console
 
 from cli.exits import of_verdict
+from cli.terminal.machine import print_json
 from cli.terminal.report_view import render_report
+from crucible.errors import InputError
 from crucible.models import SweepReport
 from crucible.report.write import write_report
 from crucible.settings import Settings, load
@@ -30,16 +33,21 @@ _PRINTED = (
 
 
 def command(
+    *,
     corpora: Annotated[list[Path], typer.Argument(help="Corpus files (JSON Lines).", metavar="CORPUS...")],
-    limit: Annotated[int | None, typer.Option(min=1, help="Take the first N evaluations only.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Take the first N evaluations only.")
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for report.html, report.json and junit.xml; new in the home folder when not given."
+            metavar="FOLDER",
+            help="Folder for report.html, report.json and junit.xml; new in the home folder when not given.",
         ),
     ] = None,
     min_evaluations: Annotated[
-        int, typer.Option(min=1, help="With fewer equal pairs than this the verdict is inconclusive.")
+        int,
+        typer.Option(min=1, metavar="N", help="With fewer equal pairs than N the verdict is inconclusive."),
     ] = MIN_EVALUATIONS,
     ignore_expectations: Annotated[
         bool,
@@ -60,6 +68,8 @@ def command(
 
     Exit 0 pass, 1 fail, 2 bad input, 3 inconclusive, 4 platform fault. Starts a local stack and stops
     it again unless one is up.
+
+    Example: crucible sweep corpora/bundled.jsonl --limit 20 --report out
     """
     # Prefect takes seconds to import and reads its environment while it does.
     sweeping = import_module("cli.sweeping")
@@ -71,11 +81,23 @@ def command(
         ignore_expectations=ignore_expectations,
         skip_unavailable=skip_unavailable,
     )
+    if report is not None:
+        _make_folder(report)
     found: SweepReport = asyncio.run(sweeping.run_sweep(settings, wish))
     page = write_report(found, report or settings.home / "reports" / found.sweep_id)
     if as_json:
         fields = {key: value for key, value in found.model_dump(mode="json").items() if key in _PRINTED}
-        Console().print_json(data={**fields, "report": str(page)})
+        print_json({**fields, "report": str(page)})
     else:
         Console().print(render_report(found, page))
     raise typer.Exit(of_verdict(found.verdict))
+
+
+def _make_folder(report: Path) -> None:
+    """Before the sweep: after it there would be no place for what it found."""
+    try:
+        report.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--report {report}: {error.strerror}; name a folder that can be written") from None
+    if not os.access(report, os.W_OK):
+        raise InputError(f"--report {report}: not writable; name a folder that can be written")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cli.terminal.machine import print_json
 from cli.terminal.stack_view import render_urls, starting_view, status_document
 from crucible.errors import AlreadyRunning
 from crucible.settings import Settings, load
@@ -14,6 +15,7 @@ from deployments.stack import Home, StackState, attach, serve_stack, start_detac
 
 
 def command(
+    *,
     detach: Annotated[
         bool, typer.Option("--detach", help="Leave it running as a process of its own; `down` ends it.")
     ] = False,
@@ -21,7 +23,11 @@ def command(
 ) -> None:
     """Start every server and process Crucible needs on this machine, and keep them running.
 
-    Ctrl-C or SIGTERM stops them all. A second `up` says where the first one's parts are.
+    Ctrl-C or SIGTERM stops them all. A second `up` says where the first one's parts are. A server named
+    by a setting is used and not started: CRUCIBLE_REDIS_URL, CRUCIBLE_CELERY_REDIS_URL,
+    CRUCIBLE_PREFECT_API_URL, CRUCIBLE_EXECUTOR_1_URL to _3_URL.
+
+    Example: crucible up --detach
     """
     settings = load(Settings)
     screen = _Screen(settings, as_json=as_json)
@@ -48,7 +54,7 @@ class _Screen:
         """Show where everything is."""
         self.has_shown = True
         if self._as_json:
-            Console().print_json(data=status_document(state))
+            print_json(status_document(state))
             return
         if headline:
             typer.echo(headline)

@@ -7,9 +7,9 @@ from crucible.models import Limits
 
 @dataclass(frozen=True)
 class Language:
-    """A declaration. In commands the first word is looked up on the sandbox's PATH.
+    r"""A declaration. In commands the first word is looked up on the sandbox's PATH.
 
-    ``hello`` is a program that prints ``hello\\n``: each executor runs it at its start, and leaves out a
+    ``hello`` is a program that prints ``hello\n``: each executor runs it at its start, and leaves out a
     language whose program does not. ``compile_limits`` are the compiler's own.
     """
 

@@ -52,8 +52,10 @@ class Sandbox(ABC):
 
     @abstractmethod
     async def run(self, program: Program, run_id: str) -> Observation:
-        """Run one program to its end. A fault of the platform comes back as ``sandbox_error`` with
-        ``detail``, never as the program's outcome. Waits while all slots are taken.
+        """Run one program to its end; waits while all slots are taken.
+
+        A fault of the platform comes back as ``sandbox_error`` with ``detail``, never as the program's
+        outcome. ``run_id`` is unique among the runs under way.
         """
 
     @abstractmethod

@@ -1,39 +1,80 @@
 """``python -m executors.service``: one executor, set by ``CRUCIBLE_EXECUTOR_*``."""
 
+import signal
+import socket
 import sys
 
 import uvicorn
+import uvloop
 
-from crucible.errors import CrucibleError, SettingsError
+from crucible.errors import CrucibleError, InputError, SettingsError
 from crucible.logging import configure_logging
 from crucible.settings import ExecutorSettings, load
+from executors.executor import Executor
 from executors.service.app import create_app
+
+READY_LINE = "CRUCIBLE_READY"
+"""Printed once requests are taken."""
 
 _KEEP_ALIVE_S = 3600
 """Longer than any worker keeps an idle connection: a server that hangs up first breaks the next request."""
 _DRAIN_S = 5
+_INPUT_FAULT, _PLATFORM_FAULT = 2, 4
 
 
 def main() -> int:
-    """Serve until SIGTERM; exit 2 on a setting that cannot be used."""
+    """Serve until SIGTERM; exit 2 on a setting that cannot be used, 4 where programs cannot be isolated."""
     configure_logging()
     try:
         settings = load(ExecutorSettings)
         if not settings.token.get_secret_value():
             raise SettingsError("CRUCIBLE_EXECUTOR_TOKEN is empty; set it to a secret that workers share")
+        with _bound(settings) as listener:
+            uvloop.run(_serve(settings, listener))
     except CrucibleError as error:
         sys.stderr.write(f"{error}\n")
-        return 2
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        log_level="warning",
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_DRAIN_S,
-    )
+        return _INPUT_FAULT if isinstance(error, InputError) else _PLATFORM_FAULT
     return 0
+
+
+async def _serve(settings: ExecutorSettings, listener: socket.socket) -> None:
+    executor = Executor(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(executor, settings),
+            lifespan="off",
+            access_log=False,
+            log_level="warning",
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_DRAIN_S,
+        )
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # From now on, and not only while uvicorn serves: it raises the signal again when it has stopped.
+        signal.signal(number, server.handle_exit)
+    try:
+        await executor.open()
+        listener.listen()
+        sys.stdout.write(READY_LINE + "\n")
+        sys.stdout.flush()
+        await server.serve([listener])
+    finally:
+        await executor.close()
+
+
+def _bound(settings: ExecutorSettings) -> socket.socket:
+    """A socket at the set address; taken before anything is started, so that one in use is a plain error."""
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "set CRUCIBLE_EXECUTOR_HOST and CRUCIBLE_EXECUTOR_PORT to an address that is free"
+        ) from error
+    return listener
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """The endpoints of an executor. Problems are RFC 9457 documents."""
 
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import orjson
@@ -19,42 +18,31 @@ from executors.executor import Executor
 from executors.service.answers import Answers
 
 MAX_BODY_BYTES = 4 * MAX_PROGRAM_BYTES
-_READY_LINE = "CRUCIBLE_READY"
 _RETRY_AFTER_S = 1
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(settings: ExecutorSettings) -> Starlette:
-    """The service around one executor, which opens and closes with the application's lifespan."""
-    service = Service(settings)
+def create_app(executor: Executor, settings: ExecutorSettings) -> Starlette:
+    """The endpoints of ``executor``, which the caller opens and closes."""
+    service = Service(executor, settings)
     routes = [
         Route("/execute", service.guarded(service.execute), methods=["POST"]),
-        Route("/executions/{run_id}", service.guarded(service.cancel), methods=["DELETE"]),
+        Route("/executions/{run_id:path}", service.guarded(service.cancel), methods=["DELETE"]),
         Route("/languages", service.guarded(service.languages)),
         Route("/health", service.health),
     ]
-    return Starlette(routes=routes, lifespan=service.lifespan)
+    return Starlette(routes=routes)
 
 
 class Service:
     """The endpoints of one executor."""
 
-    def __init__(self, settings: ExecutorSettings) -> None:
-        self._executor = Executor(settings)
+    def __init__(self, executor: Executor, settings: ExecutorSettings) -> None:
+        self._executor = executor
         self._answers = Answers()
         self._token = settings.token.get_secret_value().encode()
         self._most = settings.slots + settings.queue_limit
-
-    @asynccontextmanager
-    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        """Open the executor before the first request, close it after the last."""
-        try:
-            await self._executor.open()
-            print(_READY_LINE, flush=True)
-            yield
-        finally:
-            await self._executor.close()
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
         """``endpoint`` for those who show the bearer token, compared in constant time."""

@@ -182,6 +182,44 @@ async def test_a_leg_that_says_nothing_is_given_up_with_the_reason(valkey: Valke
     assert all("no answer from the legacy leg" in str(reason) for reason in answers.reasons.values())
 
 
+async def test_a_leg_that_gives_nothing_but_faults_is_given_up_with_the_last_one(valkey: Valkey) -> None:
+    settings = FlowSettings(stall_s=2, resend_after_s=600, max_faults=1000)
+    asked, answers = dispatches(3), Answers()
+
+    def script(leg: ScriptedLeg, run_id: str, _: int) -> None:
+        leg.fault(asked[0].run_id)
+
+    async with exchange(valkey, script, settings) as (opened, _):
+        await opened.ask("legacy", asked, answers)
+    assert set(answers.seen.values()) == {None}
+    assert all(
+        str(reason).endswith("its last fault: executor-3 is away") for reason in answers.reasons.values()
+    )
+
+
+async def test_a_leg_whose_programs_may_run_long_is_given_that_time(valkey: Valkey) -> None:
+    settings = FlowSettings(stall_s=0.5, resend_after_s=600)
+    long = Evaluation.model_validate(
+        {"id": "long", "language": "python", "code": "", "limits": {"wall_s": 600}}
+    )
+    claimed, queued = (Dispatch(f"{uuid4().hex}.0", long, "") for _ in range(2))
+    answers = Answers()
+
+    def script(leg: ScriptedLeg, run_id: str, _: int) -> None:
+        if run_id == claimed.run_id:
+            leg.claim(run_id)
+
+    async with exchange(valkey, script, settings) as (opened, leg):
+        asking = asyncio.create_task(opened.ask("legacy", [claimed, queued], answers))
+        await asyncio.sleep(4)  # several looks after the leg would have counted as stalled
+        assert not answers.seen
+        leg.answer(claimed.run_id)
+        leg.release(claimed.run_id)
+        await asking
+    assert answers.seen[claimed.run_id] is not None
+    assert "no answer" in str(answers.reasons[queued.run_id])
+
+
 async def test_a_queue_that_cannot_be_reached_is_tried_again(valkey: Valkey) -> None:
     def away_at_first(leg: ScriptedLeg, run_id: str, sent: int) -> None:
         if sent == 1:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
 from typing import Any
 
 import structlog
@@ -13,13 +12,14 @@ from crucible.models import Limits, Observation, Outcome
 from executors.sandbox.interface import Program, Sandbox, Stage
 from executors.sandbox.process import verdict
 from executors.sandbox.process.jail import cgroup
-from executors.sandbox.process.slot_handle import SlotHandle, SlotLost, View
+from executors.sandbox.process.slot_handle import SlotHandle, SlotLostError, View
 
 WITH_CGROUPS = "namespaces+cgroups+seccomp"
 WITHOUT_CGROUPS = "namespaces+rlimits+seccomp"
 
 _OVERDUE_FACTOR = 6  # the cell allows up to five times the wall limit on a machine short of CPU
 _OVERDUE_S = 30
+_GROUP_EMPTY_WITHIN_S, _GROUP_LOOK_S = 2, 0.01
 _PROBE = """
 import os, socket, sys
 assert os.getpid() < 10 and os.getuid() == 1000, "namespaces"
@@ -44,111 +44,97 @@ class ProcessSandbox(Sandbox):
     """Programs in namespaces of their own, with control groups where this process may make them.
 
     ``python`` is the interpreter that the probe at ``open`` uses; ``view`` makes it visible where it
-    lives outside ``/usr``.
+    lives outside ``/usr``. ``cgroups`` says whether control groups are a must, or not to be used; null:
+    they are used where they can be had.
     """
 
-    def __init__(
-        self, slots: int, python: str, view: View = View(), *, require_cgroups: bool = False
-    ) -> None:
+    def __init__(self, slots: int, python: str, view: View, *, cgroups: bool | None = None) -> None:
         self._size = slots
         self._python = python
         self._view = view
-        self._require_cgroups = require_cgroups
+        self._cgroups = cgroups
+        self._slots: list[SlotHandle] = []
         self._idle: asyncio.Queue[SlotHandle] = asyncio.Queue()
-        self._slots: set[SlotHandle] = set()
-        self._running: dict[str, SlotHandle] = {}
-        self._cancelled: set[str] = set()
+        self._runs: dict[str, _Run] = {}
+        self._closing = False
         self._log = structlog.get_logger()
         self.isolation_level = WITHOUT_CGROUPS
 
     async def open(self) -> None:
         """See ``Sandbox.open``; the canary runs in every slot."""
-        if cgroup.available():
+        if self._cgroups is not False and cgroup.available():
             self.isolation_level = WITH_CGROUPS
             cgroup.remove_orphans()
-        elif self._require_cgroups:
+        elif self._cgroups:
             raise SandboxUnavailable(
                 "control groups are required (CRUCIBLE_EXECUTOR_REQUIRE_CGROUPS) and cannot be made here; "
                 "run as root with the version 1 memory, pids and cpuacct controllers, or unset it"
             )
         for index in range(self._size):
-            self._idle.put_nowait(await self._start_slot(index))
-        for _ in range(self._size):
+            group = f"{os.getpid()}-{id(self):x}-{index}" if self.isolation_level == WITH_CGROUPS else None
+            slot = SlotHandle(group, self._view)
+            self._slots.append(slot)
+            await slot.start()
+            self._idle.put_nowait(slot)
+        for _ in self._slots:
             await self._probe()
 
     async def run(self, program: Program, run_id: str) -> Observation:
         """See ``Sandbox.run``."""
-        async with self._slot(run_id) as slot:
-            if run_id in self._cancelled:
-                return Observation(outcome=Outcome.CANCELLED, isolation_level=self.isolation_level)
-            overdue = _OVERDUE_FACTOR * sum(
-                stage.limits.wall_s for stage in (program.compile, program.run) if stage
-            )
+        if run_id in self._runs:
+            raise ValueError(f"a run {run_id!r} is under way already")
+        run = self._runs[run_id] = _Run()
+        try:
+            slot = await self._idle.get()
             try:
-                async with asyncio.timeout(overdue + _OVERDUE_S):
-                    report, counted, (stdout, stderr) = await slot.run(
-                        _order(program), program.code, program.stdin
-                    )
-            except (SlotLost, TimeoutError) as error:
-                await slot.stop()
-                return self._sandbox_error(f"the slot was lost ({type(error).__name__}); it is replaced")
-        if report.get("error"):
-            return self._sandbox_error(report["error"])
-        if not report and counted["out_of_memory_kills"]:
-            return verdict.out_of_memory(self.isolation_level)
-        if not report:
-            return self._sandbox_error(f"the cell ended with wait status {counted['cell_status']}")
-        return verdict.observe(report, counted, stdout, stderr, self.isolation_level)
+                return await self._run_on(slot, run, program)
+            finally:
+                self._idle.put_nowait(slot)
+        finally:
+            del self._runs[run_id]
 
     async def cancel(self, run_id: str) -> bool:
-        """See ``Sandbox.cancel``."""
-        slot = self._running.get(run_id)
-        if slot is None:
+        """See ``Sandbox.cancel``; a run that waits for a slot comes back when it would have got it."""
+        run = self._runs.get(run_id)
+        if run is None:
             return False
-        self._cancelled.add(run_id)
-        slot.cancel()
+        run.cancelled = True
+        if run.slot is not None:
+            run.slot.cancel()
         return True
 
     async def close(self) -> None:
         """See ``Sandbox.close``."""
+        self._closing = True
+        await asyncio.gather(*(slot.stop() for slot in self._slots))
         for slot in self._slots:
-            await slot.stop()
-            if slot.group:
-                cgroup.remove(slot.group)
+            if slot.group is not None:
+                await _removed(slot.group)
         self._slots.clear()
 
-    @contextlib.asynccontextmanager
-    async def _slot(self, run_id: str) -> AsyncIterator[SlotHandle]:
-        slot = await self._idle.get()
-        self._running[run_id] = slot
+    async def _run_on(self, slot: SlotHandle, run: "_Run", program: Program) -> Observation:
+        if self._closing:
+            return self._sandbox_error("the sandbox is being closed")
+        if run.cancelled:
+            return Observation(outcome=Outcome.CANCELLED, isolation_level=self.isolation_level)
         try:
-            yield slot
+            if not slot.alive:
+                await slot.stop()
+                await slot.start()
+            run.slot = slot
+            async with asyncio.timeout(_overdue_s(program)):
+                report, (stdout, stderr) = await slot.run(_order(program), program.code, program.stdin)
         except asyncio.CancelledError:
             await slot.stop()  # its program must not outlive the one who asked for it
             raise
+        except (SlotLostError, SandboxUnavailable, TimeoutError) as error:
+            await slot.stop()
+            if isinstance(error, SlotLostError) and error.out_of_memory:
+                return verdict.out_of_memory(self.isolation_level)
+            return self._sandbox_error(f"the slot was lost: {error or 'its program is overdue'}")
         finally:
-            del self._running[run_id]
-            spoilt = run_id in self._cancelled or not slot.alive
-            self._cancelled.discard(run_id)
-            if spoilt:
-                slot = await self._replace(slot)
-            self._idle.put_nowait(slot)
-
-    async def _replace(self, slot: SlotHandle) -> SlotHandle:
-        """A cancelled slot may hold a stale request to cancel, a lost one nothing at all."""
-        await slot.stop()
-        self._slots.discard(slot)
-        fresh = SlotHandle(slot.group, self._view)
-        self._slots.add(fresh)
-        await fresh.start()
-        return fresh
-
-    async def _start_slot(self, index: int) -> SlotHandle:
-        group = f"{os.getpid()}-{id(self):x}-{index}" if self.isolation_level == WITH_CGROUPS else None
-        slot = SlotHandle(group, self._view)
-        self._slots.add(slot)
-        await slot.start()
-        return slot
+            run.slot = None
+        return verdict.observe(report, stdout, stderr, self.isolation_level)
 
     async def _probe(self) -> None:
         stage = Stage((self._python, "/box/probe.py"), Limits())
@@ -164,15 +150,44 @@ class ProcessSandbox(Sandbox):
         return Observation(outcome=Outcome.SANDBOX_ERROR, isolation_level=self.isolation_level, detail=detail)
 
 
+class _Run:
+    """A run from its request to its end. ``slot`` is where it runs, null while it waits."""
+
+    def __init__(self) -> None:
+        self.slot: SlotHandle | None = None
+        self.cancelled = False
+
+
+async def _removed(group: str) -> None:
+    """Remove a control group, waiting for the processes of a slot that was ended by force to be gone."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_GROUP_EMPTY_WITHIN_S):
+            while not cgroup.remove(group):  # noqa: ASYNC110 (the kernel gives no event of it)
+                await asyncio.sleep(_GROUP_LOOK_S)
+
+
+def _overdue_s(program: Program) -> float:
+    return _OVERDUE_S + _OVERDUE_FACTOR * sum(stage.limits.wall_s for stage in _stages(program))
+
+
 def _order(program: Program) -> dict[str, Any]:
     return {
         "source": program.source,
         "environment": dict(program.environment),
-        "disk_mb": program.run.limits.disk_mb,
-        "compile": _stage(program.compile),
-        "run": _stage(program.run),
+        "stages": [
+            {
+                "argv": stage.argv,
+                "wall_s": stage.limits.wall_s,
+                "cpu_s": stage.limits.cpu_s,
+                "memory_bytes": stage.limits.memory_mb << 20,
+                "processes": stage.limits.processes,
+                "output_bytes": stage.limits.output_kb << 10,
+                "disk_bytes": stage.limits.disk_mb << 20,
+            }
+            for stage in _stages(program)
+        ],
     }
 
 
-def _stage(stage: Stage | None) -> dict[str, Any] | None:
-    return None if stage is None else {"argv": stage.argv, **stage.limits.model_dump()}
+def _stages(program: Program) -> list[Stage]:
+    return [stage for stage in (program.compile, program.run) if stage is not None]

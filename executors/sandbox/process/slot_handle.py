@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from crucible.errors import SandboxUnavailable
-from executors.sandbox.process.jail import wire
+from executors.sandbox.process.jail import cgroup, wire
+from executors.sandbox.process.report import Report
 
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[3]); "
     "from executors.sandbox.process.jail.slot import main; main(int(sys.argv[1]), sys.argv[2])"
 )
 _SOURCE_ROOT = str(Path(__file__).resolve().parents[3])
+_STOPS_WITHIN_S = 5
 
 
 @dataclass(frozen=True)
@@ -28,27 +30,33 @@ class View:
     masked: tuple[str, ...] = ()
 
 
-class SlotLost(Exception):
-    """The slot process has ended although nobody asked it to; it must be replaced."""
+class SlotLostError(Exception):
+    """The slot did not bring a program to its end and must be started anew.
+
+    The platform's fault, unless ``out_of_memory``: then the program's memory limit took its cell along.
+    """
+
+    out_of_memory = False
 
 
 class SlotHandle:
-    """One slot process: starts it, hands it programs, ends it."""
+    """One slot: its process, which may be stopped and started again, and the socket to it."""
 
     def __init__(self, group: str | None, view: View) -> None:
         self.group = group
         self._configuration = json.dumps(
             {"group": group, "folders": list(view.folders), "masked": list(view.masked)}
         )
-        self._process: Process
+        self._process: Process | None = None
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
         self._number = 0
+        self._kills = 0
 
     @property
     def alive(self) -> bool:
-        """Whether the process is running and has not been asked to end."""
-        return self._process.returncode is None and not self._writer.is_closing()
+        """Whether the process runs; false before ``start`` and after ``stop``."""
+        return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
         """Start the process and wait until it is isolated; raises ``SandboxUnavailable`` if it cannot be."""
@@ -65,37 +73,54 @@ class SlotHandle:
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
         try:
             header, _ = await self._receive()
-        except SlotLost as error:
+        except SlotLostError as error:
             raise SandboxUnavailable(
                 "the sandbox's slot process ended at its start; see its error above"
             ) from error
         if "error" in header:
             raise SandboxUnavailable(f"programs cannot be isolated here: {header['error']}")
+        self._kills = cgroup.out_of_memory_kills(self.group) if self.group is not None else 0
 
-    async def run(
-        self, order: dict[str, Any], code: bytes, stdin: bytes
-    ) -> tuple[dict[str, Any], dict[str, Any], list[bytes]]:
-        """Run one program; returns the cell's report (empty if the cell was ended by force), the slot's
-        counts and the two streams. Raises ``SlotLost``.
-        """
+    async def run(self, order: dict[str, Any], code: bytes, stdin: bytes) -> tuple[Report, list[bytes]]:
+        """Run one program; returns the cell's report and the two streams. Raises ``SlotLostError``."""
         self._number += 1
-        self._writer.write(wire.encode({"number": self._number, **order}, code, stdin))
-        header, streams = await self._receive()
-        if header.get("idle"):
-            return {}, header, [b"", b""]
-        counted, _ = await self._receive()
-        return header, counted, streams
+        self._writer.writelines(wire.encode({"number": self._number, **order}, code, stdin))
+        try:
+            header, streams = await self._receive()
+        except SlotLostError as error:
+            error.out_of_memory = self._is_out_of_memory()
+            raise
+        if header["number"] != self._number:
+            raise SlotLostError(f"it answered for program {header['number']} instead of {self._number}")
+        if "error" in header:
+            raise SlotLostError(header["error"])
+        report = Report(**header)
+        self._kills += report.out_of_memory_kills
+        return report, streams
 
     def cancel(self) -> None:
-        """Make the cell end the program that is running."""
-        self._writer.write(b"\0")
+        """Make the cell end the program that is running; without effect if none is."""
+        self._writer.write(wire.CANCEL)
 
     async def stop(self) -> None:
-        """End the process and whatever runs in its cell."""
+        """End the process and whatever runs in its cell; when this returns both are gone."""
+        if self._process is None:
+            return
+        with contextlib.suppress(OSError):
+            self._writer.write_eof()  # a cell ends at this, with its program, and the slot after it
+        try:
+            async with asyncio.timeout(_STOPS_WITHIN_S):
+                await self._process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
         self._writer.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
+        self._process = None
+
+    def _is_out_of_memory(self) -> bool:
+        """Whether the kernel has killed more in the group than the reports tell: then the cell as well."""
+        return self.group is not None and cgroup.out_of_memory_kills(self.group) > self._kills
 
     async def _receive(self) -> tuple[dict[str, Any], list[bytes]]:
         try:
@@ -103,5 +128,5 @@ class SlotHandle:
             text = await self._reader.readexactly(header_size)
             body = await self._reader.readexactly(body_size)
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise SlotLost from error
+            raise SlotLostError("its process has ended") from error
         return wire.decode(text, body)

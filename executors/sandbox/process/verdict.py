@@ -3,10 +3,9 @@
 import os
 import signal
 from base64 import b64encode
-from collections.abc import Mapping
-from typing import Any
 
 from crucible.models import Observation, Outcome
+from executors.sandbox.process.report import Report
 
 _ENFORCED = {
     "cpu_limit": Outcome.CPU_LIMIT,
@@ -18,31 +17,28 @@ _ENFORCED = {
 _MIB = 1 << 20
 
 
-def observe(
-    report: Mapping[str, Any], counted: Mapping[str, Any], stdout: bytes, stderr: bytes, isolation_level: str
-) -> Observation:
+def observe(report: Report, stdout: bytes, stderr: bytes, isolation_level: str) -> Observation:
     """The observation of a run that came to its end.
 
     Where the platform ended the program at a limit, the exit is reported as ``SIGKILL`` even if the
     program happened to get to its own end first: which of the two came first is a race, and would
     make two equal runs differ.
     """
-    outcome = _outcome(report, counted)
-    exit_code, signal_name = _exit(report["status"])
+    exit_code, signal_name = _exit(report.status)
+    outcome = _outcome(report, exit_code, signal_name)
     if outcome in _ENFORCED.values():
         exit_code, signal_name = None, signal.SIGKILL.name
-    peak = counted["peak_bytes"]
     return Observation(
         outcome=outcome,
         exit_code=exit_code,
         signal=signal_name,
         stdout_b64=b64encode(stdout).decode(),
         stderr_b64=b64encode(stderr).decode(),
-        stdout_truncated=report["stdout_truncated"],
-        stderr_truncated=report["stderr_truncated"],
-        duration_s=round(report["duration_s"], 6),
-        cpu_s=round(report["cpu_s"], 6),
-        memory_peak_mb=round((report["peak_rss_kb"] * 1024 if peak is None else peak) / _MIB, 3),
+        stdout_truncated=report.stdout_truncated,
+        stderr_truncated=report.stderr_truncated,
+        duration_s=round(report.duration_s, 6),
+        cpu_s=round(report.cpu_s, 6),
+        memory_peak_mb=round(report.peak_bytes / _MIB, 3),
         isolation_level=isolation_level,
     )
 
@@ -59,25 +55,29 @@ def out_of_memory(isolation_level: str) -> Observation:
     )
 
 
-def _outcome(report: Mapping[str, Any], counted: Mapping[str, Any]) -> Outcome:
-    exit_code, signal_name = _exit(report["status"])
-    if report["killed_for"]:
-        return _ENFORCED[report["killed_for"]]
-    if counted["out_of_memory_kills"] and exit_code != 0:
+def _outcome(report: Report, exit_code: int | None, signal_name: str | None) -> Outcome:
+    if report.killed_for:
+        return _ENFORCED[report.killed_for]
+    if report.out_of_memory_kills:  # whichever of its processes the kernel chose
         return Outcome.MEMORY_LIMIT
-    if signal_name == signal.SIGXCPU.name:
-        return Outcome.CPU_LIMIT
+    if exit_code == 0:
+        return Outcome.OK
+    if (limit := _limit_met(report, signal_name)) is not None:
+        return limit
+    if report.compiling:
+        return Outcome.COMPILE_ERROR
+    return Outcome.NONZERO_EXIT if signal_name is None else Outcome.SIGNALLED
+
+
+def _limit_met(report: Report, signal_name: str | None) -> Outcome | None:
+    """The limit that a program which failed has met with, by the kernel's own account."""
     if signal_name == signal.SIGSYS.name:
         return Outcome.SECURITY_VIOLATION
-    if signal_name == signal.SIGXFSZ.name or (report["disk_full"] and exit_code != 0):
+    if signal_name == signal.SIGXFSZ.name or report.disk_full:
         return Outcome.DISK_LIMIT
-    if counted["refused_processes"] and exit_code != 0:
+    if report.refused_processes:
         return Outcome.PROCESS_LIMIT
-    if report["stage"] == "compile":
-        return Outcome.COMPILE_ERROR
-    if signal_name is not None:
-        return Outcome.SIGNALLED
-    return Outcome.NONZERO_EXIT if exit_code else Outcome.OK
+    return None
 
 
 def _exit(status: int) -> tuple[int | None, str | None]:

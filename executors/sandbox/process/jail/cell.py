@@ -1,105 +1,136 @@
-"""A cell: PID 1 of one program's namespace. Waits for the program, runs it, reports, and is gone.
+"""A cell: PID 1 of one program's namespaces. Furnishes them, runs the program, reports, and is gone.
 
-It is forked and furnished before the program is known, so that a request finds it ready. It cannot
-be signalled or traced from inside: it is PID 1, not dumpable, and ptrace is filtered.
+It cannot be signalled or traced from inside: it is PID 1, not dumpable, and ptrace is filtered.
 """
 
 import os
-import resource
 import signal
 import socket
 
-from executors.sandbox.process.jail import root, seccomp, wire
+from executors.sandbox.process.jail import root, wire
 from executors.sandbox.process.jail import syscalls as sc
 from executors.sandbox.process.jail.cgroup import Group
+from executors.sandbox.process.jail.meter import GroupMeter, Meter, ProcessMeter, own_memory_bytes
+from executors.sandbox.process.jail.order import Order
+from executors.sandbox.process.jail.rlimits import OWN_PROCESSES, ResourceLimits
+from executors.sandbox.process.jail.seccomp import Filter
 from executors.sandbox.process.jail.supervisor import Supervisor
 
-END_OF_SERVICE = 3
-"""Exit code of a cell whose service has closed the socket."""
+_WHOLE_MIB = ~((1 << 20) - 1)
+_WRITE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_KERNEL_BYTES = 4 << 20
+"""What the kernel holds for a cell: namespaces, page tables, and pipes of one MiB each when they are full."""
+_KILL = int(signal.SIGKILL)
 
-_DEFAULT_DISK_MB = 64
-_OPEN_FILES = 256
-_STACK_BYTES = 8 << 20
-_LOCKED_BYTES = 64 << 10
+
+class Provisions:
+    """What a slot has prepared for all of its cells, so that none of them need make it.
+
+    ``group`` is null where the kernel keeps no books for us.
+    """
+
+    def __init__(self, service: socket.socket, group: Group | None, instructions: bytes) -> None:
+        self.service = service
+        self.group = group
+        self.filter = Filter(instructions)
+        self.resource_limits = ResourceLimits()
+        self.cpus = os.cpu_count() or 1
+        self.out_of_memory_kills = 0
+        self.refused_processes = 0
+        signal.signal(signal.SIGCHLD, _do_nothing)
+
+    def renew(self) -> None:
+        """Get ready for another program: the next one is received free of the last one's limits."""
+        if self.group is not None:
+            self.group.lift_limit()
+            self.out_of_memory_kills = self.group.out_of_memory_kills()
+            self.refused_processes = self.group.refused_processes()
 
 
 class Cell:
-    """One program's cell. ``group`` is null where the kernel keeps no books for us."""
+    """One program's cell."""
 
-    def __init__(
-        self, service: socket.socket, config: dict, group: Group | None, instructions: bytes
-    ) -> None:
-        self._service = service
-        self._config = config
-        self._group = group
-        self._instructions = instructions
+    def __init__(self, provisions: Provisions, order: Order) -> None:
+        self._provisions = provisions
+        self._order = order
 
     def run(self) -> None:
-        """Furnish the namespace, wait for a program, run it and send the report."""
-        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
-        root.scratch(_DEFAULT_DISK_MB)
-        root.process_list()
-        order = wire.receive(self._service)
-        if order is None:
-            os._exit(END_OF_SERVICE)
-        header, (code, stdin) = order
+        """Run the program and send the report; an operating system's refusal is reported too."""
+        service, number = self._provisions.service, self._order.number
         try:
-            report, stdout, stderr = self._execute(header, code, stdin)
+            report, seen = self._execute()
         except OSError as error:
-            report, stdout, stderr = {"error": f"the cell failed: {error}"}, b"", b""
-        self._service.sendall(wire.encode({"number": header["number"], **report}, stdout, stderr))
+            wire.send(service, {"number": number, "error": f"the cell failed: {error}"})
+        else:
+            wire.send(service, report, seen.stdout.kept, seen.stderr.kept)
 
-    def _execute(self, order: dict, code: bytes, stdin: bytes) -> tuple[dict, bytes, bytes]:
-        if order["disk_mb"] != _DEFAULT_DISK_MB:
-            root.resize_scratch(order["disk_mb"])
-        os.chdir("/box")
-        with open(order["source"], "wb") as file:
-            file.write(code)
+    def _execute(self) -> tuple[dict[str, object], Supervisor]:
+        self._furnish()
         self._lock_down()
-        stages = [stage for stage in (order["compile"], order["run"]) if stage]
-        for stage in stages:
-            last = stage is stages[-1]
-            self._limit(stage, last=last)
-            supervisor = Supervisor(self._service, self._group, order["number"])
-            report = supervisor.supervise(stage, order["environment"], stdin if last else b"")
-            if last or report["status"] != 0:
-                break
-        report["stage"] = "run" if last else "compile"
-        report["disk_full"] = _is_full(root.SCRATCH)
-        return report, supervisor.stdout, supervisor.stderr
+        wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+        try:
+            return self._run_stages(wake)
+        finally:
+            signal.set_wakeup_fd(-1)  # the slot has this setting too, and not the descriptor
+
+    def _furnish(self) -> None:
+        """Make the namespaces a place to run in. The program's own size is not charged to its disk."""
+        sc.prctl(sc.PR_SET_PDEATHSIG, _KILL)
+        order = self._order
+        root.scratch(order.stages[-1].disk_bytes + (len(order.code) & _WHOLE_MIB))
+        root.process_list()
+        os.umask(0o022)
+        os.chdir("/box")
+        descriptor = os.open(order.source, _WRITE_NEW, 0o644)
+        os.write(descriptor, order.code)
+        os.close(descriptor)
 
     def _lock_down(self) -> None:
         """Give up every privilege for good; what the program will run under holds here already."""
         sc.set_capabilities(0)
-        sc.prctl(sc.PR_SET_DUMPABLE, 0)
-        seccomp.install(self._instructions)
-        os.umask(0o022)
+        self._provisions.filter.install()
 
-    def _limit(self, stage: dict, *, last: bool) -> None:
-        """Limits of one stage; hard ones only for the last, since they could not be raised again."""
-        memory_bytes = stage["memory_mb"] << 20
-        if self._group is not None:
-            self._group.limit(memory_bytes, stage["processes"])
-            self._group.reset_peak()
-        # One second more than the limit, so that our own exact measure comes first.
-        cpu_s = int(stage["cpu_s"]) + 2
-        _set_limit(resource.RLIMIT_CPU, cpu_s, last=last)
-        _set_limit(resource.RLIMIT_FSIZE, stage["disk_mb"] << 20, last=last)
-        _set_limit(resource.RLIMIT_NPROC, stage["processes"] + 2, last=last)
-        _set_limit(resource.RLIMIT_NOFILE, _OPEN_FILES, last=last)
-        _set_limit(resource.RLIMIT_STACK, _STACK_BYTES, last=last)
-        _set_limit(resource.RLIMIT_MEMLOCK, _LOCKED_BYTES, last=last)
-        _set_limit(resource.RLIMIT_MSGQUEUE, 0, last=last)
-        _set_limit(resource.RLIMIT_CORE, 0, last=last)
+    def _run_stages(self, wake: int) -> tuple[dict[str, object], Supervisor]:
+        group, order = self._provisions.group, self._order
+        for stage in order.stages:
+            last = stage is order.stages[-1]
+            if group is not None:
+                own_bytes = own_memory_bytes() + len(order.code) + 2 * stage.output_bytes + _KERNEL_BYTES
+                group.limit(stage.memory_bytes + own_bytes, stage.processes + OWN_PROCESSES)
+            self._provisions.resource_limits.apply(stage, counted=group is not None, last=last)
+            meter = ProcessMeter() if group is None else GroupMeter(group)
+            seen = Supervisor(stage, self._provisions.service, meter, wake, self._provisions.cpus)
+            seen.supervise(order.environment, order.stdin if last else b"")
+            if seen.failed:
+                break
+        return self._report(seen, meter, last=last), seen
 
-
-def _set_limit(kind: int, value: int, *, last: bool) -> None:
-    _, hard = resource.getrlimit(kind)
-    if hard != resource.RLIM_INFINITY:
-        value = min(value, hard)
-    resource.setrlimit(kind, (value, value if last else hard))
+    def _report(self, seen: Supervisor, meter: Meter, *, last: bool) -> dict[str, object]:
+        provisions, group = self._provisions, self._provisions.group
+        status, ended, peak_kb = seen.ended
+        return {
+            "number": self._order.number,
+            "compiling": not last,
+            "status": status,
+            "killed_for": seen.killed_for,
+            "duration_s": ended - seen.started,
+            "cpu_s": seen.cpu_s,
+            "peak_bytes": group.peak_bytes() if group else peak_kb << 10,
+            "out_of_memory_kills": group.out_of_memory_kills() - provisions.out_of_memory_kills
+            if group
+            else 0,
+            "refused_processes": meter.refused_processes() - provisions.refused_processes,
+            "disk_full": _is_full(root.SCRATCH),
+            "stdout_truncated": seen.stdout.overflowed,
+            "stderr_truncated": seen.stderr.overflowed,
+        }
 
 
 def _is_full(folder: str) -> bool:
     state = os.statvfs(folder)
     return state.f_bavail == 0 or state.f_favail == 0
+
+
+def _do_nothing(_signal: int, _frame: object) -> None:
+    """Handle SIGCHLD, so that it wakes the poll; a default-ignored signal would not."""

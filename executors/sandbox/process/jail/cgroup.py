@@ -3,11 +3,14 @@
 The slot enters once, as root, before it gives its privileges up; the files it needs later stay open.
 """
 
+import errno
 import os
+import time
 
 _CONTROLLERS = ("memory", "pids", "cpuacct")
 _PARENT = "crucible"
-_NO_LIMIT = "-1"
+_NO_LIMIT = -1
+_LIMIT_ATTEMPTS, _LIMIT_RETRY_S = 100, 0.01
 
 
 def mounted_controllers() -> dict[str, str]:
@@ -38,13 +41,16 @@ def folders(name: str) -> list[str]:
     return [f"{folder}/{_PARENT}/{name}" for folder in mounted_controllers().values()]
 
 
-def remove(name: str) -> None:
-    """Remove the group of a slot that has ended; one still in use or already gone is left alone."""
+def remove(name: str) -> bool:
+    """Remove the group of a slot that has ended; false while something in it still is."""
     for folder in folders(name):
         try:
             os.rmdir(folder)
-        except OSError:
+        except FileNotFoundError:
             continue
+        except OSError:
+            return False
+    return True
 
 
 def remove_orphans() -> None:
@@ -59,6 +65,12 @@ def remove_orphans() -> None:
                 remove(name)
 
 
+def out_of_memory_kills(name: str) -> int:
+    """How many processes the kernel has killed for want of memory in the group called ``name``."""
+    with open(f"{folders(name)[0]}/memory.oom_control", "rb") as file:
+        return _field(file.read(), b"oom_kill ")
+
+
 class Group:
     """The group this process is in, seen through files opened while it could open them."""
 
@@ -68,59 +80,56 @@ class Group:
         for folder in (memory, pids, cpu):
             os.makedirs(folder, exist_ok=True)
             _write_path(f"{folder}/tasks", str(os.getpid()))
-        self._memory_limit = os.open(f"{memory}/memory.limit_in_bytes", os.O_RDWR)
-        self._swap_limit = _open_if_there(f"{memory}/memory.memsw.limit_in_bytes")
+        # Swapping out would be memory beyond the limit; at zero the kernel does not for this group.
+        _write_path(f"{memory}/memory.swappiness", "0")
+        self._memory_limit = os.open(f"{memory}/memory.limit_in_bytes", os.O_WRONLY)
         self._usage = os.open(f"{memory}/memory.usage_in_bytes", os.O_RDONLY)
         self._peak = os.open(f"{memory}/memory.max_usage_in_bytes", os.O_RDWR)
         self._oom = os.open(f"{memory}/memory.oom_control", os.O_RDONLY)
-        self._pids_limit = os.open(f"{pids}/pids.max", os.O_RDWR)
+        self._pids_limit = os.open(f"{pids}/pids.max", os.O_WRONLY)
         self._pids_events = os.open(f"{pids}/pids.events", os.O_RDONLY)
         self._cpu = os.open(f"{cpu}/cpuacct.usage", os.O_RDONLY)
-        self._limits: tuple[int, int] | None = None
-        self._baseline = 0
         self._used_before = 0
 
     def limit(self, memory_bytes: int, processes: int) -> None:
-        """Allow a program this much, on top of what the slot and cell hold themselves."""
-        if self._limits == (memory_bytes, processes):
-            return
-        own_processes = 2  # the slot and the cell
-        _write(self._pids_limit, str(processes + own_processes))
-        if self._swap_limit is not None:
-            _write(self._swap_limit, _NO_LIMIT)
-        self._baseline = self._baseline or _number(self._usage)
-        _write(self._memory_limit, str(memory_bytes + self._baseline))
-        if self._swap_limit is not None:
-            _write(self._swap_limit, str(memory_bytes + self._baseline))
-        self._limits = (memory_bytes, processes)
-
-    def reset_peak(self) -> None:
-        """Start to measure the peak of memory anew, from what is in use now (file cache included)."""
+        """Allow this group so much in all from now on, and measure its peak anew."""
+        _write(self._pids_limit, processes)
+        self._limit_memory(memory_bytes)
         self._used_before = _number(self._usage)
-        _write(self._peak, "0")
+        _write(self._peak, 0)
+
+    def _limit_memory(self, memory_bytes: int) -> None:
+        """Set the limit, which the kernel refuses while more is in use: the last program's may still be."""
+        for _ in range(_LIMIT_ATTEMPTS):
+            try:
+                return _write(self._memory_limit, memory_bytes)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                time.sleep(_LIMIT_RETRY_S)
+        raise OSError(
+            errno.EBUSY, f"more than {memory_bytes} bytes of memory stay in use before the program runs"
+        )
+
+    def lift_limit(self) -> None:
+        """Let memory be free again until the next program begins."""
+        _write(self._memory_limit, _NO_LIMIT)
 
     def peak_bytes(self) -> int:
-        """The most memory in use since ``reset_peak``, above what was in use then."""
+        """The most memory in use since ``limit``, above what was in use then."""
         return max(0, _number(self._peak) - self._used_before)
 
     def out_of_memory_kills(self) -> int:
         """How many processes the kernel has killed in this group for want of memory."""
-        return _field(self._oom, b"oom_kill ")
+        return _field(os.pread(self._oom, 256, 0), b"oom_kill ")
 
     def refused_processes(self) -> int:
         """How often the kernel has refused this group another process."""
-        return _field(self._pids_events, b"max ")
+        return _field(os.pread(self._pids_events, 256, 0), b"max ")
 
     def cpu_seconds(self) -> float:
         """CPU time used in this group since it was made."""
         return _number(self._cpu) / 1e9
-
-
-def _open_if_there(path: str) -> int | None:
-    try:
-        return os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return None
 
 
 def _write_path(path: str, text: str) -> None:
@@ -128,16 +137,16 @@ def _write_path(path: str, text: str) -> None:
         file.write(text)
 
 
-def _write(descriptor: int, text: str) -> None:
-    os.pwrite(descriptor, text.encode(), 0)
+def _write(descriptor: int, number: int) -> None:
+    os.pwrite(descriptor, b"%d" % number, 0)
 
 
 def _number(descriptor: int) -> int:
     return int(os.pread(descriptor, 64, 0))
 
 
-def _field(descriptor: int, name: bytes) -> int:
-    for line in os.pread(descriptor, 256, 0).splitlines():
+def _field(text: bytes, name: bytes) -> int:
+    for line in text.splitlines():
         if line.startswith(name):
             return int(line[len(name) :])
     return 0

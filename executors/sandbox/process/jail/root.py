@@ -8,6 +8,7 @@ from fcntl import ioctl
 from executors.sandbox.process.jail import syscalls as sc
 
 SCRATCH = "/scratch"
+_SCRATCH_LINKS = {"/dev/shm": "/scratch/shm", "/var/tmp": "/scratch/vartmp"}  # noqa: S108 (the jail's)
 _MOUNT_POINT = "/sys"  # exists everywhere, and nothing below it is needed once the new root stands
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -35,7 +36,7 @@ def enter(extra_folders: list[str], masked: list[str]) -> None:
     ``masked`` are shown empty.
     """
     sc.mount("none", "/", None, sc.MS_REC | sc.MS_PRIVATE)
-    sc.mount("root", _MOUNT_POINT, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, "mode=755,size=1m")
+    sc.mount("root", _MOUNT_POINT, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, "mode=755,size=8m")
     _system(extra_folders)
     for folder in masked:
         sc.mount(
@@ -43,8 +44,10 @@ def enter(extra_folders: list[str], masked: list[str]) -> None:
         )
     _etc()
     _devices()
-    for folder in ("proc", "box", "tmp", "scratch", "var/tmp", "run"):
-        os.makedirs(_MOUNT_POINT + "/" + folder, exist_ok=True)
+    for folder in ("proc", "box", "tmp", "scratch", "var", "run"):
+        os.makedirs(f"{_MOUNT_POINT}/{folder}", exist_ok=True)
+    for link, target in _SCRATCH_LINKS.items():
+        os.symlink(target, _MOUNT_POINT + link)
     # The kernel lets a user namespace mount a /proc only where one is in sight. Each cell covers this
     # one with its own, and nobody in a cell may uncover it.
     sc.mount("/proc", _MOUNT_POINT + "/proc", None, sc.MS_BIND | sc.MS_REC)
@@ -57,7 +60,7 @@ def _system(extra_folders: list[str]) -> None:
         os.makedirs(_MOUNT_POINT + folder, exist_ok=True)
         sc.bind_read_only(folder, _MOUNT_POINT + folder)
         for above in _folders_above(folder):
-            os.chmod(_MOUNT_POINT + above, 0o111)  # to be walked through, not looked into
+            os.chmod(_MOUNT_POINT + above, 0o111)  # noqa: S103 (to be walked through, not looked into)
     for name in _SYSTEM_FOLDERS:
         if os.path.islink("/" + name):
             os.symlink(os.readlink("/" + name), f"{_MOUNT_POINT}/{name}")
@@ -77,15 +80,20 @@ def _etc() -> None:
         with open(f"{_MOUNT_POINT}/etc/{name}", "w", encoding="utf-8") as file:
             file.write(text)
     for name in _SHARED_ETC:
-        source, target = f"/etc/{name}", f"{_MOUNT_POINT}/etc/{name}"
-        if os.path.isdir(source):
-            os.mkdir(target)
-        elif os.path.exists(source):
-            with open(target, "w", encoding="utf-8"):
-                pass
-        else:
-            continue
-        sc.bind_read_only(source, target)
+        _copy(f"/etc/{name}", f"{_MOUNT_POINT}/etc/{name}")
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file or folder that may be missing. Each mount in its stead would cost every cell."""
+    if os.path.islink(source):
+        os.symlink(os.readlink(source), target)
+    elif os.path.isdir(source):
+        os.mkdir(target)
+        for name in os.listdir(source):
+            _copy(f"{source}/{name}", f"{target}/{name}")
+    elif os.access(source, os.R_OK):
+        with open(source, "rb") as read, open(target, "wb") as written:
+            written.write(read.read())
 
 
 def _devices() -> None:
@@ -95,7 +103,6 @@ def _devices() -> None:
         with open(target, "w", encoding="utf-8"):
             pass
         sc.mount(f"/dev/{name}", target, None, sc.MS_BIND)
-    os.mkdir(_MOUNT_POINT + "/dev/shm")
     for name, target in {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}.items():
         os.symlink("/proc/self/fd" + target, f"{_MOUNT_POINT}/dev/{name}")
 
@@ -112,25 +119,18 @@ def private_network() -> None:
         file.write("0")
 
 
-def scratch(size_mb: int) -> None:
+def scratch(size_bytes: int) -> None:
     """Mount one fresh, sized file system and show it at every place a program may write."""
-    sc.mount("scratch", SCRATCH, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, _scratch_options(size_mb))
-    for name, target in {"box": "/box", "tmp": "/tmp", "shm": "/dev/shm", "vartmp": "/var/tmp"}.items():
-        source = f"{SCRATCH}/{name}"
-        os.mkdir(source)
-        if name != "box":
-            os.chmod(source, 0o1777)
-        sc.mount(source, target, None, sc.MS_BIND)
-
-
-def resize_scratch(size_mb: int) -> None:
-    """Give the mounted scratch file system another size."""
-    sc.mount("scratch", SCRATCH, None, sc.MS_REMOUNT | sc.MS_NOSUID | sc.MS_NODEV, _scratch_options(size_mb))
-
-
-def _scratch_options(size_mb: int) -> str:
     # Inodes are kernel memory that a size limit does not count.
-    return f"mode=755,size={size_mb}m,nr_inodes=4096"
+    options = f"mode=755,size={size_bytes},nr_inodes=4096"
+    sc.mount("scratch", SCRATCH, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, options)
+    os.umask(0)
+    os.mkdir("/scratch/box", 0o755)
+    sc.mount("/scratch/box", "/box", None, sc.MS_BIND)
+    os.mkdir("/scratch/tmp", 0o1777)
+    sc.mount("/scratch/tmp", "/tmp", None, sc.MS_BIND)  # noqa: S108 (of this namespace, and empty)
+    for folder in _SCRATCH_LINKS.values():
+        os.mkdir(folder, 0o1777)
 
 
 def process_list() -> None:

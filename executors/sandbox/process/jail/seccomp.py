@@ -6,7 +6,7 @@ machine kill it (SIGSYS).
 
 import ctypes
 import errno
-import platform
+import os
 import struct
 
 from executors.sandbox.process.jail import syscalls
@@ -14,13 +14,14 @@ from executors.sandbox.process.jail import syscalls
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER, _ARCHITECTURE, _ARGUMENT_0 = 0, 4, 16
+_INSTRUCTION_SIZE = 8
 _X32_BIT = 0x40000000
 _ALL_NAMESPACES = 0x7E020080  # every CLONE_NEW* flag
-_ALLOWED_FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6
+_ALLOWED_FAMILIES = (1, 2, 10)  # local sockets, IPv4 and IPv6
 
 _AUDIT_ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
-# name: (x86_64, aarch64)
+# Each name with its number on either architecture, in the order of _AUDIT_ARCHITECTURE.
 _DENIED = {
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
@@ -66,58 +67,104 @@ _KILLED = {
     "delete_module": (176, 106),
     "reboot": (169, 142),
 }
-_CLONE, _CLONE3, _SOCKET = (56, 220), (435, 435), (41, 198)
+_UNACCOUNTED = {
+    # Memory that belongs to no process: only a control group counts it.
+    "memfd_create": (319, 279),
+    "shmget": (29, 194),
+}
+_CLONE, _CLONE3 = (56, 220), (435, 435)
+_SOCKETS = {"socket": (41, 198), "socketpair": (53, 199)}
 
 
 def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
     return struct.pack("=HBBI", code, if_true, if_false, value)
 
 
-def _answer(number: int, action: int) -> bytes:
-    return _instruction(_JUMP_EQUAL, number, 0, 1) + _instruction(_RETURN, action)
+def _answer(action: int) -> bytes:
+    return _instruction(_RETURN, action)
 
 
-def build() -> bytes:
+def _clone_rule() -> bytes:
+    return (
+        _instruction(_LOAD, _ARGUMENT_0)
+        + _instruction(_JUMP_ANY_BIT, _ALL_NAMESPACES, 0, 1)
+        + _answer(_ERRNO | errno.EPERM)
+        + _answer(_ALLOW)
+    )
+
+
+def _socket_rule() -> bytes:
+    tests = [
+        _instruction(_JUMP_EQUAL, family, len(_ALLOWED_FAMILIES) - index, 0)
+        for index, family in enumerate(_ALLOWED_FAMILIES)
+    ]
+    refused = _answer(_ERRNO | errno.EAFNOSUPPORT)
+    return _instruction(_LOAD, _ARGUMENT_0) + b"".join(tests) + refused + _answer(_ALLOW)
+
+
+def _rules(column: int, *, accounted: bool) -> dict[int, bytes]:
+    """What to do with each system call that is not simply allowed, by its number."""
+    denied = _DENIED if accounted else _DENIED | _UNACCOUNTED
+    rules = {numbers[column]: _answer(_ERRNO | errno.EPERM) for numbers in denied.values()}
+    rules |= {numbers[column]: _answer(_KILL) for numbers in _KILLED.values()}
+    rules |= {numbers[column]: _socket_rule() for numbers in _SOCKETS.values()}
+    rules[_CLONE[column]] = _clone_rule()
+    # Its flags are behind a pointer where no filter can look; callers then fall back to clone.
+    rules[_CLONE3[column]] = _answer(_ERRNO | errno.ENOSYS)
+    return rules
+
+
+def _intervals(rules: dict[int, bytes]) -> list[tuple[int, bytes]]:
+    """The same as (first number, what to do) for every run of numbers that are treated alike."""
+    everywhere = {0: _answer(_ALLOW)}
+    for number in sorted(rules):
+        everywhere[number] = rules[number]
+        everywhere[number + 1] = _answer(_ALLOW)
+    everywhere[_X32_BIT] = _answer(_ERRNO | errno.EPERM)
+    merged: list[tuple[int, bytes]] = []
+    for first, action in everywhere.items():
+        if not merged or merged[-1][1] != action:
+            merged.append((first, action))
+    return merged
+
+
+def _search(intervals: list[tuple[int, bytes]]) -> bytes:
+    """A binary search for the interval of the number at hand: the kernel walks it for each system call."""
+    if len(intervals) == 1:
+        return intervals[0][1]
+    middle = len(intervals) // 2
+    below, above = _search(intervals[:middle]), _search(intervals[middle:])
+    skip = len(below) // _INSTRUCTION_SIZE
+    return _instruction(_JUMP_GREATER_EQUAL, intervals[middle][0], skip, 0) + below + above
+
+
+def build(*, accounted: bool) -> bytes:
     """The filter for this machine's architecture, as the kernel's instructions.
 
-    Raises ``KeyError`` with the architecture's name where none was written.
+    ``accounted`` says that a control group counts the program's memory. Raises ``KeyError`` with the
+    architecture's name where none was written.
     """
-    machine = platform.machine()
-    column = tuple(_AUDIT_ARCHITECTURE).index(machine) if machine in _AUDIT_ARCHITECTURE else -1
-    program = [
+    machine = os.uname().machine
+    architecture = _AUDIT_ARCHITECTURE[machine]
+    column = tuple(_AUDIT_ARCHITECTURE).index(machine)
+    head = [
         _instruction(_LOAD, _ARCHITECTURE),
-        _instruction(_JUMP_EQUAL, _AUDIT_ARCHITECTURE[machine], 1, 0),
-        _instruction(_RETURN, _KILL),
+        _instruction(_JUMP_EQUAL, architecture, 1, 0),
+        _answer(_KILL),
         _instruction(_LOAD, _NUMBER),
     ]
-    if machine == "x86_64":
-        program += [
-            _instruction(_JUMP_GREATER_EQUAL, _X32_BIT, 0, 1),
-            _instruction(_RETURN, _ERRNO | errno.EPERM),
-        ]
-    program += [_answer(numbers[column], _ERRNO | errno.EPERM) for numbers in _DENIED.values()]
-    program += [_answer(numbers[column], _KILL) for numbers in _KILLED.values()]
-    # Its flags are behind a pointer where no filter can look; callers then fall back to clone.
-    program.append(_answer(_CLONE3[column], _ERRNO | errno.ENOSYS))
-    program += [
-        _instruction(_JUMP_EQUAL, _CLONE[column], 0, 3),
-        _instruction(_LOAD, _ARGUMENT_0),
-        _instruction(_JUMP_ANY_BIT, _ALL_NAMESPACES, 0, 1),
-        _instruction(_RETURN, _ERRNO | errno.EPERM),
-        _instruction(_LOAD, _NUMBER),
-        _instruction(_JUMP_EQUAL, _SOCKET[column], 0, 5),
-        _instruction(_LOAD, _ARGUMENT_0),
-        _instruction(_JUMP_EQUAL, _ALLOWED_FAMILIES[0], 3, 0),
-        _instruction(_JUMP_EQUAL, _ALLOWED_FAMILIES[1], 2, 0),
-        _instruction(_JUMP_EQUAL, _ALLOWED_FAMILIES[2], 1, 0),
-        _instruction(_RETURN, _ERRNO | errno.EAFNOSUPPORT),
-        _instruction(_RETURN, _ALLOW),
-    ]
-    return b"".join(program)
+    return b"".join(head) + _search(_intervals(_rules(column, accounted=accounted)))
 
 
-def install(instructions: bytes) -> None:
-    """Put the filter over this process and all it will start; needs no_new_privs. Cannot be undone."""
-    buffer = ctypes.create_string_buffer(instructions, len(instructions))
-    program = syscalls.FilterProgram(len(instructions) // 8, ctypes.addressof(buffer))
-    syscalls.prctl(syscalls.PR_SET_SECCOMP, syscalls.SECCOMP_MODE_FILTER, program)
+class Filter:
+    """The filter, ready to be installed: made once in a slot and used by all of its cells."""
+
+    def __init__(self, instructions: bytes) -> None:
+        self._instructions = ctypes.create_string_buffer(instructions, len(instructions))
+        self._program = syscalls.FilterProgram(
+            len(instructions) // _INSTRUCTION_SIZE, ctypes.addressof(self._instructions)
+        )
+
+    def install(self) -> None:
+        """Put it over this process and all it will start; needs no_new_privs. Cannot be undone."""
+        syscalls.prctl(syscalls.PR_SET_SECCOMP, syscalls.SECCOMP_MODE_FILTER, self._program)

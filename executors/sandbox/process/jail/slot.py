@@ -1,25 +1,30 @@
 """A slot: prepared once, then one cell after another.
 
 Started by the service as ``python -I -S`` with one end of a socket pair and its configuration.
-For each program the slot forks a cell in a fresh PID namespace, waits until that namespace is empty,
-and then tells the service that it is idle, with what the control group has counted.
+For each program the slot runs a cell in fresh PID, mount and IPC namespaces, which answers the service
+itself; the slot takes the next order when those namespaces are gone. It ends when the service closes
+the socket, and when a cell did not end by itself.
 """
 
-import gc
 import json
 import os
 import signal
 import socket
 import sys
+from typing import Any
 
 from executors.sandbox.process.jail import root, seccomp, wire
 from executors.sandbox.process.jail import syscalls as sc
-from executors.sandbox.process.jail.cell import END_OF_SERVICE, Cell
+from executors.sandbox.process.jail.borrowed import BorrowedMemory
+from executors.sandbox.process.jail.cell import Cell, Provisions
 from executors.sandbox.process.jail.cgroup import Group
+from executors.sandbox.process.jail.order import Order
 
 _INSIDE_ID = 1000
 _HOST_ID_BASE = 1_000_000_000  # above every range that user-management tools hand out
+_OWN_SURROUNDINGS = sc.CLONE_NEWNS | sc.CLONE_NEWNET | sc.CLONE_NEWUTS | sc.CLONE_NEWCGROUP
 _LAST_CAPABILITY = 40
+_CELL_FAILED = 1
 _ALL_CAPABILITIES = (1 << (_LAST_CAPABILITY + 1)) - 1
 
 
@@ -31,12 +36,12 @@ def main(descriptor: int, configuration: str) -> None:
     _close_all_but(descriptor)
     try:
         group = _isolate(config)
-        instructions = seccomp.build()
+        provisions = Provisions(service, group, seccomp.build(accounted=group is not None))
     except (OSError, KeyError) as error:
-        service.sendall(wire.encode({"error": str(error)}))
+        wire.send(service, {"error": str(error)})
         return
-    service.sendall(wire.encode({"ready": True}))
-    _serve(service, config, group, instructions)
+    wire.send(service, {"ready": True})
+    _serve(provisions)
 
 
 def _close_all_but(descriptor: int) -> None:
@@ -46,46 +51,46 @@ def _close_all_but(descriptor: int) -> None:
     os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
 
 
-def _serve(service: socket.socket, config: dict, group: Group | None, instructions: bytes) -> None:
-    gc.freeze()
-    while True:
-        before = (group.out_of_memory_kills(), group.refused_processes()) if group else (0, 0)
-        child = sc.fork_into(sc.CLONE_NEWPID | sc.CLONE_NEWNS | sc.CLONE_NEWIPC)
-        if child == 0:
-            Cell(service, config, group, instructions).run()
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if os.waitstatus_to_exitcode(status) == END_OF_SERVICE:
-            return
-        service.sendall(wire.encode({"idle": True, "cell_status": status, **_counted(group, before)}))
+def _serve(provisions: Provisions) -> None:
+    child = BorrowedMemory(sc.CLONE_NEWPID | sc.CLONE_NEWNS | sc.CLONE_NEWIPC)
+    while (order := _next_order(provisions)) is not None:
+        if child.run(Cell(provisions, order).run) != 0:
+            os._exit(_CELL_FAILED)
 
 
-def _counted(group: Group | None, before: tuple[int, int]) -> dict[str, object]:
-    if group is None:
-        return {"out_of_memory_kills": 0, "refused_processes": 0, "peak_bytes": None}
-    return {
-        "out_of_memory_kills": group.out_of_memory_kills() - before[0],
-        "refused_processes": group.refused_processes() - before[1],
-        "peak_bytes": group.peak_bytes(),
-    }
+def _next_order(provisions: Provisions) -> Order | None:
+    provisions.renew()
+    received = wire.receive(provisions.service)
+    if received is None:
+        return None
+    header, (code, stdin) = received
+    return Order(header, code, stdin)
 
 
-def _isolate(config: dict) -> Group | None:
+def _isolate(config: dict[str, Any]) -> Group | None:
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the terminal's Ctrl-C is the service's to handle
+    _reset_signals()
     group = Group(config["group"]) if config["group"] else None
     if os.geteuid() == 0:
         # The root is built while this process may still look into every folder (a home folder, say).
-        _build(config, sc.CLONE_NEWNS | sc.CLONE_NEWNET | sc.CLONE_NEWUTS)
+        _build(config, _OWN_SURROUNDINGS)
         _become_nobody()
         _own_namespaces(sc.CLONE_NEWUSER | sc.CLONE_NEWNS | sc.CLONE_NEWIPC)
     else:
         _own_namespaces(sc.CLONE_NEWUSER)
-        _build(config, sc.CLONE_NEWNS | sc.CLONE_NEWNET | sc.CLONE_NEWUTS | sc.CLONE_NEWIPC)
+        _build(config, _OWN_SURROUNDINGS | sc.CLONE_NEWIPC)
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)  # changing identity has cleared it
     _renounce()
     return group
+
+
+def _reset_signals() -> None:
+    """Forget what the service's own parent ignored or blocked (a shell's ``&`` does): programs inherit it."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
+        signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the terminal's Ctrl-C is the service's to handle
 
 
 def _renounce() -> None:
@@ -98,9 +103,10 @@ def _renounce() -> None:
     sc.prctl(sc.PR_CAP_AMBIENT, sc.PR_CAP_AMBIENT_CLEAR_ALL)
     sc.prctl(sc.PR_SET_SECUREBITS, sc.SECUREBITS_LOCKED)
     sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
+    sc.prctl(sc.PR_SET_DUMPABLE, 0)  # cells share this memory: no program may look into it
 
 
-def _build(config: dict, namespaces: int) -> None:
+def _build(config: dict[str, Any], namespaces: int) -> None:
     sc.unshare(namespaces)
     sc.sethostname("crucible")
     root.private_network()

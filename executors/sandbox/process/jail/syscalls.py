@@ -2,10 +2,9 @@
 
 import ctypes
 import os
-import platform
-import signal
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
@@ -42,13 +41,13 @@ _MOUNT_ATTR_RDONLY = 1
 _MOUNT_ATTR_NOSUID = 2
 _MOUNT_ATTR_NODEV = 4
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-_CLONE = {"x86_64": 56, "aarch64": 220}
 _MOUNT_SETATTR = 442
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
-# PyDLL: the interpreter lock stays held over a fork, as it must.
-_clone = ctypes.PyDLL(None, use_errno=True).syscall
+# ctypes makes an array type anew each time it is spelled out.
+_CapabilityHeader = ctypes.c_uint32 * 2
+_CapabilityData = ctypes.c_uint32 * 6
 
 
 class MountAttributes(ctypes.Structure):
@@ -68,41 +67,20 @@ class FilterProgram(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def _check(result: int, what: str) -> int:
+def _check(result: int, call: str, *details: object) -> int:
     if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+        raise OSError(number, f"{call}({', '.join(map(str, details))}): {os.strerror(number)}")
     return result
 
 
 def unshare(flags: int) -> None:
     """Move this process (for PIDs: its future children) into new namespaces."""
-    _check(_libc.unshare(flags), f"unshare({flags:#x})")
-
-
-def fork_into(namespaces: int) -> int:
-    """fork(2) whose child is in new ``namespaces``, PID 1 of its own where they include PIDs.
-
-    A plain ``unshare`` would move a slot's next child only once: to undo it takes privileges over the
-    host's PID namespace. Python's own fork hooks are called, as ``os.fork`` does; only for
-    single-threaded processes.
-    """
-    ctypes.pythonapi.PyOS_BeforeFork()
-    number, flags, none = (
-        ctypes.c_long(_CLONE[platform.machine()]),
-        namespaces | signal.SIGCHLD,
-        ctypes.c_ulong(0),
-    )
-    child = int(_clone(number, ctypes.c_ulong(flags), none, none, none, none))
-    if child == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
-    else:
-        ctypes.pythonapi.PyOS_AfterFork_Parent()
-    return _check(child, f"clone({namespaces:#x})")
+    _check(_libc.unshare(flags), "unshare", hex(flags))
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
-    """mount(2)."""
+    """Mount ``source`` on ``target``; without ``kind`` as the ``flags`` say (bind, remount)."""
     result = _libc.mount(
         source.encode(),
         target.encode(),
@@ -110,7 +88,7 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str |
         ctypes.c_ulong(flags),
         options.encode() if options else None,
     )
-    _check(result, f"mount({source} on {target}, {kind or 'bind'})")
+    _check(result, "mount", source, target, kind or "bind")
 
 
 def bind_read_only(source: str, target: str) -> None:
@@ -125,35 +103,35 @@ def bind_read_only(source: str, target: str) -> None:
         ctypes.byref(attributes),
         ctypes.c_size_t(ctypes.sizeof(attributes)),
     )
-    _check(result, f"mount_setattr({target}, read-only)")
+    _check(result, "mount_setattr", target, "read-only")
 
 
 def pivot_into(new_root: str) -> None:
     """Make ``new_root`` the root and let go of the old one for good."""
     os.chdir(new_root)
-    number = _PIVOT_ROOT[platform.machine()]
-    _check(_libc.syscall(ctypes.c_long(number), b".", b"."), "pivot_root")
-    _check(_libc.umount2(b".", MNT_DETACH), "umount2(old root)")
+    number = _PIVOT_ROOT[os.uname().machine]
+    _check(_libc.syscall(ctypes.c_long(number), b".", b"."), "pivot_root", new_root)
+    _check(_libc.umount2(b".", MNT_DETACH), "umount2", "old root")
     os.chdir("/")
 
 
 def prctl(option: int, argument: int = 0, pointer: ctypes.Structure | None = None) -> None:
-    """prctl(2) with one integer argument and, for seccomp, a structure."""
+    """Set one property of this process, with an integer argument and, for seccomp, a structure."""
     third = ctypes.byref(pointer) if pointer is not None else ctypes.c_ulong(0)
     result = _libc.prctl(
         ctypes.c_int(option), ctypes.c_ulong(argument), third, ctypes.c_ulong(0), ctypes.c_ulong(0)
     )
-    _check(result, f"prctl({option})")
+    _check(result, "prctl", option)
 
 
 def set_capabilities(mask: int) -> None:
     """Set the effective and permitted capabilities to ``mask`` and the inheritable ones to none."""
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
     low, high = mask & 0xFFFFFFFF, mask >> 32
-    data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
-    _check(_libc.capset(ctypes.byref(header), ctypes.byref(data)), "capset")
+    data = _CapabilityData(low, low, 0, high, high, 0)
+    _check(_libc.capset(ctypes.byref(header), ctypes.byref(data)), "capset", hex(mask))
 
 
 def sethostname(name: str) -> None:
     """Name the host of this UTS namespace."""
-    _check(_libc.sethostname(name.encode(), ctypes.c_size_t(len(name))), "sethostname")
+    _check(_libc.sethostname(name.encode(), ctypes.c_size_t(len(name))), "sethostname", name)

@@ -1,4 +1,8 @@
-"""Frames between the executor service and its slots: a JSON header and raw bytes behind it."""
+"""Frames between the executor service and its slots: a JSON header and raw bytes behind it.
+
+A frame without a header asks to cancel the program at work; where that has ended by then, the next
+reader passes over it.
+"""
 
 import json
 import socket
@@ -6,12 +10,13 @@ import struct
 from typing import Any
 
 PREFIX = struct.Struct("!II")
+CANCEL = PREFIX.pack(0, 0)
 
 
-def encode(header: dict[str, Any], *blobs: bytes) -> bytes:
-    """One frame: lengths of header and blobs, the header, the blobs one after another."""
+def encode(header: dict[str, Any], *blobs: bytes | bytearray) -> list[bytes | bytearray]:
+    """One frame in parts: lengths of header and blobs, the header, the blobs one after another."""
     text = json.dumps({**header, "sizes": [len(blob) for blob in blobs]}, separators=(",", ":")).encode()
-    return b"".join((PREFIX.pack(len(text), sum(map(len, blobs))), text, *blobs))
+    return [PREFIX.pack(len(text), sum(map(len, blobs))) + text, *blobs]
 
 
 def decode(text: bytes, body: bytes) -> tuple[dict[str, Any], list[bytes]]:
@@ -24,12 +29,24 @@ def decode(text: bytes, body: bytes) -> tuple[dict[str, Any], list[bytes]]:
     return header, blobs
 
 
+def send(connection: socket.socket, header: dict[str, Any], *blobs: bytes | bytearray) -> None:
+    """Send a whole frame; large blobs are never held twice."""
+    parts = encode(header, *blobs)
+    sent = connection.sendmsg(parts)
+    for part in parts:
+        if sent < len(part):
+            connection.sendall(memoryview(part)[sent:])
+        sent = max(0, sent - len(part))
+
+
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[bytes]] | None:
     """Block until a whole frame is there; null at the end of the stream."""
-    prefix = _exactly(connection, PREFIX.size)
-    if prefix is None:
-        return None
-    header_size, body_size = PREFIX.unpack(prefix)
+    header_size = 0
+    while not header_size:
+        prefix = _exactly(connection, PREFIX.size)
+        if prefix is None:
+            return None
+        header_size, body_size = PREFIX.unpack(prefix)
     text, body = _exactly(connection, header_size), _exactly(connection, body_size)
     return None if text is None or body is None else decode(text, body)
 

@@ -1,0 +1,22 @@
+import string
+
+DIGITS = string.digits + string.ascii_lowercase
+
+
+def to_base(number: int, base: int) -> str:
+    if number < 0:
+        return "-" + to_base(-number, base)
+    digits = []
+    while number >= base:
+        number, digit = divmod(number, base)
+        digits.append(DIGITS[digit])
+    digits.append(DIGITS[number])
+    return "".join(reversed(digits))
+
+
+assert to_base(0, 2) == "0"
+assert to_base(10, 2) == "1010"
+assert to_base(-255, 16) == "-ff"
+for number in range(500):
+    for base in (2, 3, 7, 10, 36):
+        assert int(to_base(number, base), base) == number

@@ -1,0 +1,17 @@
+from typing import Any, Iterator, List
+
+
+def flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for each in value:
+            yield from flat(each)
+    else:
+        yield value
+
+
+nested: List[Any] = []
+for depth in range(100):
+    nested = [depth, nested]
+assert list(flat([])) == []
+assert list(flat([1, [2, [3, [4]]], 5])) == [1, 2, 3, 4, 5]
+assert list(flat(nested)) == list(range(99, -1, -1))

@@ -1,0 +1,96 @@
+"""What sweeps and evaluations run in: a local stack, and a flow host in this process."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from cli.terminal.stack_view import starting_view
+from crucible.errors import ExecutorUnavailable
+from crucible.settings import Settings
+from deployments.stack import StackState, prefect_client_environment, running_stack
+from executors.client import ExecutorClient
+
+_ASK_S = 5.0
+
+
+@dataclass(frozen=True)
+class Flows:
+    """The modules that cannot be imported before Prefect's environment is set, and the host they run in."""
+
+    host: Any
+    evaluate: Any
+    confirm: Any
+    cancel: Any
+    sweep: Any
+    outcome: Any
+
+
+@asynccontextmanager
+async def stack(settings: Settings) -> AsyncIterator[StackState]:
+    """The stack that is up, else one of our own; SIGTERM ends what is inside and exits with 143."""
+    async with AsyncExitStack() as exits:
+        await exits.enter_async_context(_ended_by_sigterm())
+        with starting_view() as on_progress:
+            state = await exits.enter_async_context(running_stack(settings, on_progress))
+        yield state
+
+
+@asynccontextmanager
+async def flows(settings: Settings, state: StackState) -> AsyncIterator[Flows]:
+    """A flow host on the servers of ``state``; its flows can be run inside."""
+    os.environ.update(prefect_client_environment(settings.home, state.prefect_api_url))
+    # The terminal has a view of its own; what flows log is in the Prefect UI.
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+    host, session = import_module("flows.host"), import_module("flows.session")
+    endpoints = host.Endpoints(state.database_url, state.redis_url, state.celery_redis_url)
+    names = ("evaluate", "confirm", "cancel", "sweep", "outcome")
+    async with session.prefect_session(), host.flow_host(endpoints) as current:
+        yield Flows(current, *(import_module(f"flows.{name}") for name in names))
+
+
+def languages_of_all(state: StackState) -> dict[str, str]:
+    """The languages that every executor runs, with the version of the first.
+
+    An executor that does not answer is passed over: what it should run will be unpaired and say why.
+    Raises ``ExecutorUnavailable`` when none answers.
+    """
+    found, faults = [], []
+    for url in state.executor_urls:
+        client = ExecutorClient([url], state.executor_token, _ASK_S, 1)
+        try:
+            found.append(client.languages())
+        except ExecutorUnavailable as fault:
+            faults.append(fault)
+        finally:
+            client.close()
+    if not found:
+        raise faults[0]
+    return {name: version for name, version in found[0].items() if all(name in each for each in found)}
+
+
+@asynccontextmanager
+async def _ended_by_sigterm() -> AsyncIterator[None]:
+    """As Ctrl-C does it: the present task is cancelled, cleans up, and only then the process ends.
+
+    A stack of our own brings a handler of its own that does the same.
+    """
+    loop, inside = asyncio.get_running_loop(), asyncio.current_task()
+    received: list[int] = []
+
+    def cancel() -> None:
+        if inside is not None and not received:
+            received.append(signal.SIGTERM)
+            inside.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        if received:
+            raise SystemExit(128 + signal.SIGTERM)

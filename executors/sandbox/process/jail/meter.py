@@ -1,0 +1,126 @@
+"""What a program uses: from the kernel's books where it keeps them for us, else from /proc."""
+
+import os
+import time
+
+from executors.sandbox.process.jail.cgroup import Group
+
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_POLL_S = 0.02
+_NEVER_S = 3600.0
+# Fields of /proc/PID/stat, counted from the state on.
+_CPU_TICKS, _THREADS, _RESIDENT = slice(11, 15), 17, 21
+
+
+class Meter:
+    """Measures one stage of a program. ``look_every_s`` is how often that is called for."""
+
+    look_every_s = _NEVER_S
+
+    def cpu_seconds(self, reaped: float) -> float:
+        """CPU time used since the stage began; ``reaped`` is that of the processes collected by now."""
+        raise NotImplementedError
+
+    def over_memory(self, memory_bytes: int, processes: int) -> bool:
+        """Whether more memory than ``memory_bytes`` is in use and the kernel does not end it itself."""
+        raise NotImplementedError
+
+    def refused_processes(self) -> int:
+        """How often another process was refused; from what number it counts is the slot's to know."""
+        raise NotImplementedError
+
+
+class GroupMeter(Meter):
+    """Reads the slot's control group, by which the kernel itself keeps memory and processes limited."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._cpu_before = group.cpu_seconds() - time.process_time()
+
+    def cpu_seconds(self, reaped: float) -> float:  # noqa: ARG002 (the group's own sum has them)
+        """See ``Meter``."""
+        return self._group.cpu_seconds() - time.process_time() - self._cpu_before  # without the cell's own
+
+    def over_memory(self, memory_bytes: int, processes: int) -> bool:  # noqa: ARG002 (never)
+        """See ``Meter``."""
+        return False
+
+    def refused_processes(self) -> int:
+        """See ``Meter``."""
+        return self._group.refused_processes()
+
+
+class ProcessMeter(Meter):
+    """Adds up the processes of this namespace, often enough to keep a memory limit."""
+
+    look_every_s = _POLL_S
+
+    def __init__(self) -> None:
+        self._crowded = False
+
+    def cpu_seconds(self, reaped: float) -> float:
+        """See ``Meter``."""
+        ticks = sum(int(field) for fields in _stats() for field in fields[_CPU_TICKS])
+        return reaped + ticks / _CLOCK_TICKS
+
+    def over_memory(self, memory_bytes: int, processes: int) -> bool:
+        """See ``Meter``; memory that processes share counts once."""
+        stats = _stats()
+        self._crowded |= sum(int(fields[_THREADS]) for fields in stats) >= processes
+        resident = sum(int(fields[_RESIDENT]) for fields in stats) * _PAGE
+        return resident > memory_bytes and _proportional_bytes() > memory_bytes
+
+    def refused_processes(self) -> int:
+        """One if there were as many processes as allowed: then the next was refused, or would have been."""
+        return int(self._crowded)
+
+
+def own_memory_bytes() -> int:
+    """Memory of this process that is no file's: what a cell and its slot, which share theirs, hold."""
+    with open("/proc/self/statm", "rb") as file:
+        _, resident, of_files, *_ = file.read().split()
+    return (int(resident) - int(of_files)) * _PAGE
+
+
+def longest_wait_for_cpu() -> float:
+    """Seconds that the worst-off process was ready to run and had no CPU."""
+    waits = [fields[1] for pid in _processes() if (fields := _read(pid, "schedstat").split())]
+    return max(map(int, waits), default=0) / 1e9
+
+
+def _proportional_bytes() -> int:
+    """Memory of all processes with shared pages split among those who share them.
+
+    Of a process that does not let itself be looked into, what it has resident counts in full.
+    """
+    total = 0
+    for pid in _processes():
+        for line in _read(pid, "smaps_rollup").splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1]) << 10
+                break
+        else:
+            total += sum(int(fields[_RESIDENT]) * _PAGE for fields in [_stat(pid)] if fields)
+    return total
+
+
+def _processes() -> list[str]:
+    return [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+
+
+def _stats() -> list[list[str]]:
+    return [fields for pid in _processes() if (fields := _stat(pid))]
+
+
+def _stat(pid: str) -> list[str]:
+    return _read(pid, "stat").rpartition(")")[2].split()
+
+
+def _read(pid: str, name: str) -> str:
+    """The text of one of a process's files; empty when the process is gone or hides it."""
+    try:
+        with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return ""

@@ -1,0 +1,36 @@
+"""The sandboxes that are held to the contract."""
+
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from executors.sandbox.interface import Sandbox
+from executors.sandbox.process.jail import cgroup
+from tests.support.programs import process_sandbox
+
+WITH, WITHOUT = "process with cgroups", "process without cgroups"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All share one event loop, as the sandboxes outlive a test."""
+    for item in items:
+        item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=[WITH, WITHOUT])
+async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
+    """Each kind of sandbox, opened once."""
+    if request.param == WITH and not cgroup.available():
+        pytest.skip(f"control groups cannot be made here (user {os.geteuid()})")
+    opened = process_sandbox(cgroups=request.param == WITH)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def with_cgroups(sandbox: Sandbox) -> bool:
+    """Whether the kernel keeps books for the sandbox under test."""
+    return "cgroups" in sandbox.isolation_level

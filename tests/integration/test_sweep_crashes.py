@@ -1,0 +1,37 @@
+"""Workers that are killed in mid-sweep lose nothing and double nothing."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine, Running
+from tests.support.corpora import ledger, prints, write_corpus
+
+pytestmark = pytest.mark.stack
+
+
+def test_killed_workers_lose_and_double_nothing(crucible: CommandLine, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus.jsonl", prints(80, seconds=0.1))
+    before = ledger(crucible.home)
+    sweeping = crucible.start("sweep", corpus, "--json")
+    for worker in ("celery-worker", "legacy-worker-1"):
+        wait_until_under_way(crucible, sweeping, open_at_most=80 if worker == "celery-worker" else 60)
+        os.kill(crucible.pid_of(worker), signal.SIGKILL)
+    swept = sweeping.ended()
+    assert swept.code == 0, swept.stderr
+    counts = swept.document["counts"]
+    assert counts["submitted"] == counts["matched"] == 80
+    assert ledger(crucible.home) - before == {"match": 80}
+    for worker in ("celery-worker", "legacy-worker-1"):
+        log = (crucible.home / "logs" / f"{worker}.log").read_text()
+        assert f"{worker} was killed by SIGKILL" in log
+
+
+def wait_until_under_way(crucible: CommandLine, sweeping: Running, open_at_most: int) -> None:
+    """Returns when some evaluations are open, and at most so many."""
+    while not 0 < ledger(crucible.home)[None] < open_at_most:
+        assert not sweeping.has_ended(), sweeping.ended()
+        time.sleep(0.02)

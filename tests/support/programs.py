@@ -1,0 +1,56 @@
+"""Programs for sandboxes, and what the tests look for on the host while they run."""
+
+import sys
+from pathlib import Path
+
+import psutil
+
+from crucible.models import Limits
+from executors.sandbox.interface import Program, Stage
+from executors.sandbox.process.sandbox import ProcessSandbox
+from executors.sandbox.process.slot_handle import View
+
+SLOTS = 2
+PYTHON = str((Path(sys.base_exec_prefix) / "bin" / "python3").resolve())
+QUICK = Limits(wall_s=20, cpu_s=10)
+"""Limits that no test's program reaches unless it means to."""
+
+_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/box", "LANG": "C.UTF-8"}
+
+
+def process_sandbox(slots: int = SLOTS, *, cgroups: bool | None = None) -> ProcessSandbox:
+    """A process sandbox in which ``PYTHON`` is in sight; not open yet."""
+    prefix = str(Path(PYTHON).parents[1])
+    folders = () if PYTHON.startswith("/usr/") else (prefix,)
+    return ProcessSandbox(slots, PYTHON, View(folders), cgroups=cgroups)
+
+
+def python(code: str, stdin: bytes = b"", limits: Limits = QUICK, argument: str = "") -> Program:
+    """A Python program; ``argument`` makes its processes known on the host."""
+    argv = (PYTHON, "-I", "-S", "/box/main.py", *([argument] if argument else []))
+    return Program("main.py", code.encode(), stdin, _ENVIRONMENT, Stage(argv, limits))
+
+
+def shell(code: str, stdin: bytes = b"", limits: Limits = QUICK) -> Program:
+    """A bash script."""
+    return Program(
+        "main.sh", code.encode(), stdin, _ENVIRONMENT, Stage(("/bin/bash", "/box/main.sh"), limits)
+    )
+
+
+def c(code: str, limits: Limits = QUICK) -> Program:
+    """A C program and its compilation."""
+    compiler = Stage(("/usr/bin/gcc", "-o", "/box/main", "/box/main.c"), Limits(wall_s=60, cpu_s=30))
+    return Program("main.c", code.encode(), b"", _ENVIRONMENT, Stage(("/box/main",), limits), compiler)
+
+
+def processes_with(marker: str) -> list[psutil.Process]:
+    """The processes on this machine that have ``marker`` in their command line, this one left out."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != psutil.Process().pid and any(marker in word for word in process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
