@@ -1,8 +1,6 @@
 """What sweeps and evaluations run in: a local stack, and a flow host in this process."""
 
-import asyncio
 import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -32,9 +30,8 @@ class Flows:
 
 @asynccontextmanager
 async def stack(settings: Settings) -> AsyncIterator[StackState]:
-    """The stack that is up, else one of our own; SIGTERM ends what is inside and exits with 143."""
+    """The stack that is up, else one of our own, stopped at the end."""
     async with AsyncExitStack() as exits:
-        await exits.enter_async_context(_ended_by_sigterm())
         with starting_view() as on_progress:
             state = await exits.enter_async_context(running_stack(settings, on_progress))
         yield state
@@ -71,26 +68,3 @@ def languages_of_all(state: StackState) -> dict[str, str]:
     if not found:
         raise faults[0]
     return {name: version for name, version in found[0].items() if all(name in each for each in found)}
-
-
-@asynccontextmanager
-async def _ended_by_sigterm() -> AsyncIterator[None]:
-    """As Ctrl-C does it: the present task is cancelled, cleans up, and only then the process ends.
-
-    A stack of our own brings a handler of its own that does the same.
-    """
-    loop, inside = asyncio.get_running_loop(), asyncio.current_task()
-    received: list[int] = []
-
-    def cancel() -> None:
-        if inside is not None and not received:
-            received.append(signal.SIGTERM)
-            inside.cancel()
-
-    loop.add_signal_handler(signal.SIGTERM, cancel)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
-        if received:
-            raise SystemExit(128 + signal.SIGTERM)

@@ -46,7 +46,8 @@ async def run_sweep(settings: Settings, wish: Wish) -> SweepReport:
                 limit=wish.limit,
                 min_evaluations=wish.min_evaluations,
                 ignore_expectations=wish.ignore_expectations,
-                prefect_url=state.prefect_url,
+                # An own stack is gone before anyone could follow a link into it.
+                prefect_url=None if state.ephemeral else state.prefect_url,
             )
             return await _swept(current, request, total)
 

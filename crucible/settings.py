@@ -166,12 +166,15 @@ class FlowSettings(BaseSettings):
 S = TypeVar("S", bound=BaseSettings)
 
 
-def load(kind: type[S]) -> S:
-    """Settings of ``kind`` from the environment; raises ``SettingsError`` naming the variable."""
+def load(kind: type[S], prefix: str | None = None) -> S:
+    """Settings of ``kind`` from the environment, under another ``prefix`` than its own if one is given.
+
+    Raises ``SettingsError`` naming the variable.
+    """
+    prefix = prefix or kind.model_config.get("env_prefix", "")
     try:
-        return kind()
+        return kind(_env_prefix=prefix)
     except ValidationError as error:
         first = error.errors()[0]
-        prefix = kind.model_config.get("env_prefix", "")
         name = f"{prefix}{'_'.join(str(part) for part in first['loc'])}".upper()
         raise SettingsError(f"{name}={first['input']!r}: {first['msg']}") from error

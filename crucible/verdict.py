@@ -43,10 +43,8 @@ def judge(
     if failures:
         return Verdict.FAIL, tuple(failures)
     if counts.matched < min_evaluations:
-        return Verdict.INCONCLUSIVE, (
-            f"{_many(counts.matched)} compared and equal; "
-            f"at least {min_evaluations} are needed (--min-evaluations)",
-        )
+        needed = f"at least {min_evaluations} are needed (--min-evaluations)"
+        return Verdict.INCONCLUSIVE, (f"{_many(counts.matched)} compared and equal; {needed}",)
     return Verdict.PASS, (f"{_many(counts.matched)} compared, all equal byte for byte",)
 
 

@@ -16,7 +16,8 @@ from crucible.statistics import CONFIDENCE
 from crucible.verdict import MIN_EVALUATIONS, judge, mismatch_rate_upper
 from flows.host import FlowHost
 
-_PAGE = 200
+_PAGE = 20
+_DETAIL_BYTES = 64 << 20
 _WORTH_READING = (
     (Classification.MISMATCH,),
     (Classification.UNPAIRED,),
@@ -49,11 +50,17 @@ class Outcome:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     flow_run_ids: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    isolation_levels: set[str] = field(default_factory=set)
     _clock: float = field(default_factory=time.monotonic)
 
     def skip(self, languages: Iterable[str]) -> None:
         """Count evaluations left out because nobody here runs their language."""
         self.skipped.update(languages)
+
+    def settled(self, comparison: Comparison) -> None:
+        """Note how the programs of a comparison were isolated."""
+        sides = (comparison.legacy, comparison.celery)
+        self.isolation_levels.update(side.isolation_level for side in sides if side is not None)
 
     @property
     def duration_s(self) -> float:
@@ -94,6 +101,7 @@ async def report_on(host: FlowHost, request: SweepRequest, outcome: Outcome) -> 
         slowest=slowest.slowest(),
         latency={leg: recorder.summary() for leg, recorder in recorders.items()},
         skipped=dict(outcome.skipped),
+        isolation_levels=tuple(sorted(outcome.isolation_levels)),
         languages=request.languages,
         duplicates_dropped=host.exchange.tally.dropped,
         resent=host.exchange.tally.resent,
@@ -102,18 +110,25 @@ async def report_on(host: FlowHost, request: SweepRequest, outcome: Outcome) -> 
 
 
 async def _details(host: FlowHost, sweep_id: str, limit: int) -> AsyncIterator[Comparison]:
-    """The comparisons worth reading, the worst kind first, at most ``limit``."""
-    room = limit
+    """The comparisons worth reading, the worst kind first, at most ``limit`` and so many bytes."""
+    room, bytes_left = limit, _DETAIL_BYTES
     for kinds in _WORTH_READING:
         after = None
-        while room > 0:
+        while room > 0 and bytes_left > 0:
             page = await host.store.page(sweep_id, kinds, after, min(_PAGE, room), unexpected=not kinds)
             if not page:
                 break
             for comparison in page:
-                yield comparison
+                bytes_left -= _size(comparison)
+                if bytes_left > 0:
+                    yield comparison
             room -= len(page)
             after = page[-1].evaluation_id
+
+
+def _size(comparison: Comparison) -> int:
+    sides = (side for side in (comparison.legacy, comparison.celery) if side is not None)
+    return sum(len(side.stdout_b64) + len(side.stderr_b64) for side in sides)
 
 
 async def _timings(host: FlowHost, sweep_id: str) -> tuple[dict[str, LatencyRecorder], SlowestKeeper]:

@@ -32,7 +32,7 @@ async def sweep(sweep_id: str, request: SweepRequest) -> SweepReport:
     tracker = host.trackers.setdefault(sweep_id, Tracker())
     outcome = Outcome(sweep_id, str(flow_run.id))
     await host.store.begin_sweep(sweep_id, request.model_dump(mode="json"))
-    with host.listening(tracker.settled):
+    with host.listening(tracker.settled), host.listening(outcome.settled):
         tracker.phase = "running"
         try:
             outcome.flow_run_ids += await _run_all(host, sweep_id, request, tracker, outcome)

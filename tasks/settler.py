@@ -42,7 +42,7 @@ class Settler:
         self._queue.put_nowait(comparison)
 
     async def flush(self) -> None:
-        """Return once all that was put is durable; raises ``StoreError`` where the store refused some of it."""
+        """Return once all that was put is durable; raises what the store refused some of it with."""
         await self._queue.join()
         if self._failure is not None:
             failure, self._failure = self._failure, None

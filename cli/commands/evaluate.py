@@ -1,6 +1,5 @@
 """``crucible evaluate``: one program through both legs."""
 
-import asyncio
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cli import foreground
 from cli.exits import of_classification
 from cli.programs import read_evaluation
 from cli.terminal.evaluate_view import render_comparison
@@ -38,7 +38,7 @@ def command(
     evaluation = read_evaluation(file, language, stdin)
     # Prefect takes seconds to import and reads its environment while it does.
     sweeping = import_module("cli.sweeping")
-    found: Comparison = asyncio.run(sweeping.run_evaluation(load(Settings), evaluation))
+    found: Comparison = foreground.run(sweeping.run_evaluation(load(Settings), evaluation))
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:

@@ -1,6 +1,5 @@
 """``crucible sweep``: corpora through both legs, and a verdict."""
 
-import asyncio
 import os
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cli import foreground
 from cli.exits import of_verdict
 from cli.terminal.machine import print_json
 from cli.terminal.report_view import render_report
@@ -83,7 +83,7 @@ def command(
     )
     if report is not None:
         _make_folder(report)
-    found: SweepReport = asyncio.run(sweeping.run_sweep(settings, wish))
+    found: SweepReport = foreground.run(sweeping.run_sweep(settings, wish))
     page = write_report(found, report or settings.home / "reports" / found.sweep_id)
     if as_json:
         fields = {key: value for key, value in found.model_dump(mode="json").items() if key in _PRINTED}

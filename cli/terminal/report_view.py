@@ -124,7 +124,8 @@ def _end(report: SweepReport, page: Path | None) -> Iterator[RenderableType]:
     yield Text(f"\n{pace}, {report.throughput_per_s:,.1f} per s", style="dim")
     if report.flow_run_ids:
         first = report.flow_run_ids[0]
-        where = visible_text(words.flow_run_links(report).get(first, first))
+        link = words.flow_run_links(report).get(first)
+        where = visible_text(link) if link else f"{visible_text(first)} (crucible up shows them)"
         yield Text(f"{words.many(len(report.flow_run_ids), 'flow run')} in Prefect, the first: {where}")
     if page:
         yield Text(f"report: {page}", style="bold")
