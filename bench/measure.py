@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.child import Child
 from bench.figures import ContenderName, Measured
-from bench.processes import usage_of
+from bench.processes import machine_cpu_s, usage_of
 from crucible.errors import PlatformError
 
 CLIENT = "client"
@@ -38,14 +38,14 @@ async def measure(contender: Contender, corpus: Path, evaluations: int) -> Measu
 
     Raises ``PlatformError`` when not every evaluation matched: who does less work is no contender.
     """
-    before = usage_of(contender.roots)
+    before, machine_before = usage_of(contender.roots), machine_cpu_s()
     async with _memory_watched(contender.roots) as peaks:
         answer = await contender.client.ask({**contender.order, "corpus": str(corpus)})
     await asyncio.sleep(_SETTLE_S)
-    after = usage_of(contender.roots)
+    after, machine_after = usage_of(contender.roots), machine_cpu_s()
     if answer.get("matched", evaluations) != evaluations:
         raise PlatformError(
-            f"{contender.name}: {answer['matched']} of {evaluations} evaluations matched; see the logs"
+            f"{contender.name}: {answer['matched']} of {evaluations} evaluations matched; all must"
         )
     return Measured(
         contender=contender.name,
@@ -53,6 +53,7 @@ async def measure(contender: Contender, corpus: Path, evaluations: int) -> Measu
         seconds=answer["seconds"],
         cpu_s={name: after[name].cpu_s - before[name].cpu_s for name in after},
         programs_cpu_s=answer["programs_cpu_s"],
+        machine_cpu_s=machine_after - machine_before,
         peak_mb=peaks.total_mb,
         client_peak_mb=peaks.client_mb,
     )

@@ -30,6 +30,13 @@ def usage_of(roots: Mapping[str, int]) -> dict[str, Usage]:
     return {name: _total(root, processes, children) for name, root in roots.items()}
 
 
+def machine_cpu_s() -> float:
+    """CPU seconds this machine has spent since it started, the kernel's own work included."""
+    first = Path("/proc/stat").read_text().splitlines()[0].split()
+    user, nice, system, _idle, _waiting, irq, softirq = map(int, first[1:8])
+    return (user + nice + system + irq + softirq) / _TICKS
+
+
 def _total(root: int, processes: dict[int, tuple[int, Usage]], children: Mapping[int, list[int]]) -> Usage:
     cpu_s = resident_mb = 0.0
     waiting = [root]

@@ -1,17 +1,19 @@
 """The benchmark told top to bottom: a fresh stack, three contenders by turns, then sweeps of growing size."""
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
 
 from bench.corpus import algorithms, nothing, write_corpus
 from bench.figures import ContenderName, Figures, Measured, Ratio, ratios
 from bench.lineup import Lineup
 from bench.machine import describe_machine
 from bench.measure import Contender, measure
+from crucible.errors import PlatformError
 from crucible.settings import Settings
 from deployments.stack import running_stack
 
@@ -47,8 +49,7 @@ class Bench:
 async def run(settings: Settings, extent: Extent, say: Say) -> Bench:
     """Measure on a stack of its own, which is gone afterwards; minutes. Raises ``PlatformError``."""
     facts = describe_machine()
-    with TemporaryDirectory(prefix="crucible-bench-") as name:
-        folder = Path(name)
+    with _folder() as folder:
         say("starting a stack")
         started = time.monotonic()
         async with running_stack(settings.model_copy(update={"home": folder / "home"})) as state:
@@ -61,7 +62,22 @@ async def run(settings: Settings, extent: Extent, say: Say) -> Bench:
                 nothing=await by_turns.measure("nothing", nothing(), extent.nothing, ("chord", "sweep")),
                 sizes=await _sizes(lineup, folder, extent, say),
             )
+    facts["CPU taken by others"] = f"{figures.others_share:.0%}"
     return Bench(facts, figures, ratios(figures))
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A new folder, removed afterwards; after a fault of the platform it stays, for the logs in it."""
+    folder = Path(mkdtemp(prefix="crucible-bench-"))
+    try:
+        yield folder
+    except PlatformError as error:
+        raise PlatformError(f"{error} (logs are in {folder})") from error
+    except BaseException:
+        rmtree(folder)
+        raise
+    rmtree(folder)
 
 
 _EVERYBODY: tuple[ContenderName, ...] = ("bare", "chord", "sweep")

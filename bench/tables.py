@@ -17,6 +17,8 @@ _CLIENTS: Mapping[ContenderName, str] = {
     "chord": "chord's client",
     "sweep": "sweeping process",
 }
+_BOUNDS = {"at least": "≥", "at most": "≤"}
+_MET = {True: "yes", False: "no", None: ""}
 _COLUMNS = (
     "evaluations/s",
     "CPU ms per evaluation",
@@ -50,9 +52,9 @@ def _ratios(found: Iterable[Ratio]) -> Grid:
         (
             each.name,
             f"{each.value:.2f}",
-            f"{'≥' if each.bound == 'at least' else '≤'} {each.target:g}",
+            "" if each.target is None else f"{_BOUNDS[each.bound]} {each.target:g}",
             "" if each.aim is None else f"{each.aim:g}",
-            "yes" if each.is_met else "no",
+            _MET[each.is_met],
         )
         for each in found
     )

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli import exits
-from cli.commands import corpus, down, evaluate, execute, status, sweep, up
+from cli.commands import bench, corpus, down, evaluate, execute, status, sweep, up
 from crucible.errors import CrucibleError
 
 _EPILOG = "Exit codes: 0 as wished, 1 failed, 2 wrong usage or input, 3 inconclusive, 4 platform fault."
@@ -32,6 +32,7 @@ def build() -> typer.Typer:
     app.command("up")(up.command)
     app.command("down")(down.command)
     app.command("status")(status.command)
+    app.command("bench")(bench.command)
     return app
 
 

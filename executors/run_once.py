@@ -12,6 +12,7 @@ from crucible.errors import InputError, SandboxUnavailable
 from crucible.models import Evaluation, Observation, Outcome
 from crucible.settings import ExecutorSettings, load
 from executors.executor import Executor
+from executors.languages import LANGUAGES
 
 
 class Order(Evaluation):
@@ -39,10 +40,14 @@ async def run_once(order: Order, settings: ExecutorSettings) -> Observation:
 def parse(text: bytes) -> Order:
     """The order in ``text``; raises ``InputError`` naming the key that does not fit."""
     try:
-        return Order.model_validate_json(text)
+        order = Order.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{'.'.join(map(str, first['loc'])) or 'standard input'}: {first['msg']}") from error
+    if order.language not in LANGUAGES:
+        known = ", ".join(sorted(LANGUAGES))
+        raise InputError(f"language: nothing runs {order.language!r}; known languages are {known}")
+    return order
 
 
 def main() -> int:

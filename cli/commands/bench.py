@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cli.terminal.machine import print_json
 from cli.terminal.style import heading, plain_table
 from crucible.errors import InputError
 from crucible.settings import Settings, load
@@ -22,13 +23,16 @@ def command(
         bool, typer.Option("--quick", help="A short form: two minutes, rougher figures.")
     ] = False,
     write: Annotated[
-        Path | None, typer.Option(help="Document in which to replace the figures between its markers.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Document in which to replace the figures between its markers."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
 ) -> None:
     """Measure the bare limit, a Celery chord and a sweep side by side, on the same programs.
 
     Starts a stack of its own and stops it again. Exit 0 when everything was measured, whatever the figures.
+
+    Example: crucible bench --quick --json
     """
     _find_bench()
     bench, tables, document = (import_module(f"bench.{name}") for name in ("run", "tables", "document"))
@@ -41,7 +45,7 @@ def command(
     if write is not None:
         document.rewrite(write, found.facts, grids)
     if as_json:
-        Console().print_json(data=asdict(found))
+        print_json(asdict(found))
         return
     for grid in grids:
         Console().print(heading(grid.title))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from crucible.settings import Settings
 from deployments.stack.catalogue import Wiring, services_of
+from deployments.stack.checks import check_settings
 from deployments.stack.credentials import Credentials, credentials_of
 from deployments.stack.environment import inherited
 from deployments.stack.home import Home
@@ -30,9 +31,10 @@ MakePlan = Callable[[Settings, Home], Plan]
 def plan_stack(settings: Settings, home: Home) -> Plan:
     """The whole stack for these settings; configuration files in ``home`` are written.
 
-    Raises ``SettingsError`` for a port that is taken or secrets that cannot be read, ``StackError`` when
-    this machine cannot run a part.
+    Raises ``SettingsError`` for a setting that some service would refuse, a port that is taken or secrets
+    that cannot be read, ``StackError`` when this machine cannot run a part.
     """
+    check_settings(settings)
     credentials = _own_or_set(settings, credentials_of(home))
     parts = find_parts(settings, credentials.redis_password)
     wiring = Wiring(

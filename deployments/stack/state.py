@@ -59,8 +59,9 @@ class StackState(Frozen):
 
     @property
     def is_up(self) -> bool:
-        """Whether every service has been ready once."""
-        return all(service.state is not ServiceState.STARTING for service in self.services)
+        """Whether every service has been ready once, and none is being stopped."""
+        down = {ServiceState.STARTING, ServiceState.STOPPED}
+        return all(service.state not in down for service in self.services)
 
 
 class HomeLock:

@@ -100,7 +100,7 @@ def dispatches(number: int) -> list[Dispatch]:
 
 async def test_every_run_gets_its_answer(valkey: Valkey) -> None:
     asked, answers = dispatches(50), Answers()
-    async with exchange(valkey, lambda leg, run_id, _: leg.answer(run_id), PATIENT) as (opened, leg):
+    async with exchange(valkey, lambda leg, run_id, _: leg.answer(run_id), PATIENT) as (opened, _):
         await opened.ask("legacy", asked, answers)
     assert set(answers.seen) == {each.run_id for each in asked}
     assert all(seen is not None and seen.leg == "legacy" for seen in answers.seen.values())

@@ -12,20 +12,24 @@ from tests.support.corpora import ledger, prints, write_corpus
 
 pytestmark = pytest.mark.stack
 
+_NUMBER = 120
+_KILLED = {"celery-worker": 115, "legacy-worker-1": 80}
+"""Workers to kill, and how many evaluations are open by then at most."""
+
 
 def test_killed_workers_lose_and_double_nothing(crucible: CommandLine, tmp_path: Path) -> None:
-    corpus = write_corpus(tmp_path / "corpus.jsonl", prints(80, seconds=0.1))
+    corpus = write_corpus(tmp_path / "corpus.jsonl", prints(_NUMBER, seconds=0.1))
     before = ledger(crucible.home)
     sweeping = crucible.start("sweep", corpus, "--json")
-    for worker in ("celery-worker", "legacy-worker-1"):
-        wait_until_under_way(crucible, sweeping, open_at_most=80 if worker == "celery-worker" else 60)
+    for worker, open_at_most in _KILLED.items():
+        wait_until_under_way(crucible, sweeping, open_at_most)
         os.kill(crucible.pid_of(worker), signal.SIGKILL)
     swept = sweeping.ended()
     assert swept.code == 0, swept.stderr
     counts = swept.document["counts"]
-    assert counts["submitted"] == counts["matched"] == 80
-    assert ledger(crucible.home) - before == {"match": 80}
-    for worker in ("celery-worker", "legacy-worker-1"):
+    assert counts["submitted"] == counts["matched"] == _NUMBER
+    assert ledger(crucible.home) - before == {"match": _NUMBER}
+    for worker in _KILLED:
         log = (crucible.home / "logs" / f"{worker}.log").read_text()
         assert f"{worker} was killed by SIGKILL" in log
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from deployments.stack import read_state
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240
 _LOOK_EVERY_S = 0.05
@@ -100,8 +102,11 @@ class CommandLine:
 
     def pid_of(self, service: str) -> int:
         """Process id of a service of the stack that is up."""
-        services = {each["name"]: each["pid"] for each in self.run("status", "--json").document["services"]}
-        return int(services[service])
+        state = read_state(self.home)
+        assert state is not None
+        pid = next(each.pid for each in state.services if each.name == service)
+        assert pid is not None
+        return pid
 
     def survivors(self) -> list[str]:
         """Command lines of the home's processes that do not go away; there should be none."""

@@ -116,6 +116,8 @@ class SlotHandle:
                 self._process.kill()
             await self._process.wait()
         self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
         self._process = None
 
     def _is_out_of_memory(self) -> bool:

@@ -1,4 +1,7 @@
-"""The sandboxes that are held to the contract."""
+"""The sandboxes that are held to the contract.
+
+They outlive a test: each module's tests share the session's event loop with them.
+"""
 
 import os
 from collections.abc import AsyncIterator
@@ -11,12 +14,6 @@ from executors.sandbox.process.jail import cgroup
 from tests.support.programs import process_sandbox
 
 WITH, WITHOUT = "process with cgroups", "process without cgroups"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All share one event loop, as the sandboxes outlive a test."""
-    for item in items:
-        item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=[WITH, WITHOUT])

@@ -15,6 +15,8 @@ from crucible.models import Limits, Outcome
 from executors.sandbox.interface import Sandbox
 from tests.support.programs import c, python, shell
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 SELF_INCRIMINATING = {signal.SIGSYS: Outcome.SECURITY_VIOLATION, signal.SIGXFSZ: Outcome.DISK_LIMIT}
 OF_THE_C_LIBRARY = 0b11 << 31
 """Signals 32 and 33, which posix_spawn leaves ignored; no program may use them."""

@@ -2,9 +2,13 @@
 
 import uuid
 
+import pytest
+
 from crucible.models import Limits, Outcome
 from executors.sandbox.interface import Sandbox
 from tests.support.programs import SLOTS, processes_with, python, shell
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SURROUNDINGS = """
 import ctypes, glob, os, socket
@@ -39,7 +43,7 @@ async def test_orphans_and_daemons_are_dead_when_the_run_returns(sandbox: Sandbo
         "    if os.fork() == 0:\n"
         "        os.setsid()\n"
         "        if os.fork(): os._exit(0)\n"
-        "        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT): signal.signal(number, signal.SIG_IGN)\n"
+        "        for number in (1, 2, 15): signal.signal(number, signal.SIG_IGN)\n"
         "        if n % 2: os.kill(os.getpid(), signal.SIGSTOP)\n"
         "        time.sleep(999)\n"
         "print('gone')\n"
@@ -84,3 +88,14 @@ async def test_the_limits_of_one_program_do_not_bind_the_next_one_s_input(sandbo
     for _ in range(SLOTS):
         seen = await sandbox.run(shell("wc -c", b"x" * (40 << 20), Limits(wall_s=30)), "large")
         assert (seen.outcome, seen.stdout) == (Outcome.OK, b"%d\n" % (40 << 20))
+
+
+async def test_what_one_program_has_read_does_not_raise_the_next_one_s_memory_limit(sandbox: Sandbox) -> None:
+    reader = shell("find / -xdev > /dev/null; cat /usr/bin/* > /dev/null", limits=Limits(wall_s=60, cpu_s=30))
+    greedy = python(
+        "import time; x = b'x' * (90 << 20); time.sleep(30)", limits=Limits(memory_mb=64, wall_s=60)
+    )
+    for _ in range(SLOTS):
+        await sandbox.run(reader, "reader")
+    for _ in range(SLOTS):
+        assert (await sandbox.run(greedy, "greedy")).outcome is Outcome.MEMORY_LIMIT

@@ -8,6 +8,8 @@ from crucible.models import Limits, Outcome
 from executors.sandbox.interface import Sandbox
 from tests.support.programs import python, shell
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 EVERY_BYTE = bytes(range(256))
 ECHO = "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())"
 
@@ -94,8 +96,8 @@ async def test_output_of_exactly_the_limit_is_no_overflow(sandbox: Sandbox) -> N
 
 
 async def test_what_was_written_before_a_limit_is_kept(sandbox: Sandbox) -> None:
-    code = "import sys, time; print('so far', flush=True); print('err', file=sys.stderr, flush=True); time.sleep(99)"
-    seen = await sandbox.run(python(code, limits=Limits(wall_s=0.4)), "partial")
+    code = "echo so far; echo err >&2; sleep 99"
+    seen = await sandbox.run(shell(code, limits=Limits(wall_s=0.4)), "partial")
     assert (seen.outcome, seen.signal) == (Outcome.WALL_LIMIT, "SIGKILL")
     assert (seen.stdout, seen.stderr) == (b"so far\n", b"err\n")
 

@@ -20,6 +20,7 @@ def measured(
         seconds=seconds,
         cpu_s={"client": cpu_s / 2, "executor-1": cpu_s / 2},
         programs_cpu_s=programs_cpu_s,
+        machine_cpu_s=cpu_s * 2,
         peak_mb=500.0,
         client_peak_mb=client_peak_mb,
     )
@@ -50,7 +51,7 @@ def test_repetitions_are_summed_up_by_median_and_range():
 
 
 def test_ratios_are_of_medians_so_one_disturbed_round_does_not_count():
-    bare, chord, beyond = ratios(figures({}))
+    bare, _, chord, _, beyond = ratios(figures({}))
     assert bare.value == pytest.approx(4.0 / 5.0)
     assert chord.value == pytest.approx(10.0 / 5.0)
     assert beyond.value == pytest.approx(20.0 / 40.0)
@@ -64,16 +65,26 @@ def test_growth_compares_the_largest_size_with_five_hundred():
             measured(evaluations=5000, seconds=110.0, cpu_s=260.0, programs_cpu_s=150.0, client_peak_mb=105.0)
         ],
     }
-    time, cpu, memory = ratios(figures(sizes))[3:]
+    time, cpu, memory = ratios(figures(sizes))[5:]
     assert time.value == pytest.approx(1.1)
     assert cpu.value == pytest.approx(22.0 / 20.0)
     assert memory.value == pytest.approx(1.05)
     assert all("5,000" in each.name for each in (time, cpu, memory))
 
 
+def test_evaluations_per_cpu_second_do_not_depend_on_time_lost_to_others():
+    by_cpu = {each.name: each for each in ratios(figures({}))}["sweep / chord, evaluations per CPU second"]
+    assert by_cpu.value == pytest.approx(1.0)
+    assert by_cpu.is_met is None
+
+
+def test_what_others_took_is_the_rest_of_the_machine():
+    assert figures({500: [measured()]}).others_share == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize("sizes", [{}, {100: [measured()]}, {500: [measured(evaluations=500)]}])
 def test_growth_is_left_out_where_it_was_not_measured(sizes: dict[int, list[Measured]]):
-    assert len(ratios(figures(sizes))) == 3
+    assert len(ratios(figures(sizes))) == 5
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,7 @@ def evaluation(**expect: object) -> Evaluation:
 
 
 def ok(stdout: bytes = b"", **others: object) -> Observation:
-    return Observation(
-        outcome=Outcome.OK, exit_code=0, stdout_b64=b64encode(stdout).decode(), **others
-    )
+    return Observation(outcome=Outcome.OK, exit_code=0, stdout_b64=b64encode(stdout).decode(), **others)
 
 
 @given(observations, observations)

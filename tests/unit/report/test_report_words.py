@@ -30,7 +30,7 @@ def test_times_carry_a_unit_that_suits_them(value: float, text: str) -> None:
 @given(st.floats(min_value=1e-9, max_value=0.999))
 def test_a_bound_is_never_shown_smaller_than_it_is(rate: float) -> None:
     shown = Decimal(words.percent_up(rate).removesuffix(" %"))
-    assert Decimal(rate) * 100 <= shown <= Decimal(rate) * Decimal("111")
+    assert Decimal(rate) * 100 <= shown <= Decimal(rate) * Decimal(111)
 
 
 def test_a_clean_sweep_bounds_the_rate_in_words(passed_report: SweepReport) -> None:

@@ -1,0 +1,30 @@
+"""The command line inside the test's own process: without a start of Python."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+from tests.support.command_line import Done
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs ``crucible`` with these words; settings are given by keyword, without ``CRUCIBLE_``."""
+    monkeypatch.setenv("CRUCIBLE_HOME", str(tmp_path / "home"))
+
+    def run_main(*words: str | Path, **settings: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["crucible", *map(str, words)])
+        with monkeypatch.context() as given:
+            for name, value in settings.items():
+                given.setenv(f"CRUCIBLE_{name}", value)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        said = capsys.readouterr()
+        return Done(int(ended.value.code or 0), said.out, said.err)
+
+    return run_main
