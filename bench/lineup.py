@@ -49,6 +49,7 @@ class Lineup:
         state = self._state
         environment = {
             **prefect_client_environment(self._folder, state.prefect_api_url),
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
             "BENCH_DATABASE_URL": state.database_url,
             "BENCH_REDIS_URL": state.redis_url,
             "BENCH_CELERY_REDIS_URL": state.celery_redis_url,

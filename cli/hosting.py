@@ -42,7 +42,8 @@ async def flows(settings: Settings, state: StackState) -> AsyncIterator[Flows]:
     """A flow host on the servers of ``state``; its flows can be run inside."""
     os.environ.update(prefect_client_environment(settings.home, state.prefect_api_url))
     # The terminal has a view of its own; what flows log is in the Prefect UI.
-    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+    for what in ("HANDLERS_CONSOLE", "INTERNAL"):
+        os.environ[f"PREFECT_LOGGING_{what}_LEVEL"] = "CRITICAL"
     host, session = import_module("flows.host"), import_module("flows.session")
     endpoints = host.Endpoints(state.database_url, state.redis_url, state.celery_redis_url)
     names = ("evaluate", "confirm", "cancel", "sweep", "outcome")

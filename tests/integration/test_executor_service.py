@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -26,9 +27,9 @@ def service() -> Iterator[ExecutorService]:
         yield ready
 
 
-def sleeper(marker: str) -> str:
-    """A program whose process is known by ``marker``."""
-    return f"echo on; exec -a {marker} sleep 300"
+def sleep(service: ExecutorService, marker: str) -> httpx.Response:
+    """A run that lasts until it is ended; its process is known by ``marker``."""
+    return service.execute(marker, f"echo on; exec -a {marker} sleep 300", limits={"wall_s": 300})
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -143,7 +144,7 @@ def test_the_same_id_joins_the_run_under_way_and_gets_the_kept_answer(service: E
 def test_deleting_ends_a_run(service: ExecutorService) -> None:
     marker = f"cancel-{uuid.uuid4()}"
     with ThreadPoolExecutor(1) as caller:
-        asked = caller.submit(service.execute, marker, sleeper(marker))
+        asked = caller.submit(sleep, service, marker)
         seen_at_work(marker)
         assert service.http.delete(f"/executions/{marker}").status_code == 202
         seen = asked.result(30).json()
@@ -162,10 +163,22 @@ def test_a_run_goes_on_when_its_caller_hangs_up(service: ExecutorService) -> Non
     assert service.execute(marker, "echo not run").json()["stdout_b64"] == ""
 
 
+def test_a_lost_slot_is_answered_so_that_callers_ask_again(service: ExecutorService) -> None:
+    marker = f"lost-{uuid.uuid4()}"
+    with ThreadPoolExecutor(1) as caller:
+        asked = caller.submit(sleep, service, marker)
+        seen_at_work(marker)
+        slot = processes_with(marker)[0].parents()[1]
+        slot.kill()
+        answer = asked.result(30)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert service.execute(marker, "echo now").json()["stdout_b64"] == "bm93Cg=="
+
+
 def test_past_the_queue_callers_are_asked_to_come_again(service: ExecutorService) -> None:
     markers = [f"queue-{uuid.uuid4()}" for _ in range(5)]  # one more than run and wait here
     with ThreadPoolExecutor(5) as callers:
-        asked = {callers.submit(service.execute, marker, sleeper(marker)): marker for marker in markers}
+        asked = {callers.submit(sleep, service, marker): marker for marker in markers}
         refused = next(as_completed(asked, timeout=30))
         assert (refused.result().status_code, refused.result().headers["retry-after"]) == (429, "1")
         del asked[refused]
@@ -207,7 +220,7 @@ def test_sigterm_while_it_starts_ends_it_in_order() -> None:
 def test_killing_it_leaves_no_slot_no_cell_and_no_program() -> None:
     marker = f"orphan-{uuid.uuid4()}"
     with executor_service(slots="2") as killed, ThreadPoolExecutor(1) as caller:
-        asked = caller.submit(killed.execute, marker, sleeper(marker))
+        asked = caller.submit(sleep, killed, marker)
         seen_at_work(marker)
         below = killed.descendants()
         assert len(below) >= 4
@@ -236,7 +249,7 @@ def test_the_next_service_removes_the_control_groups_of_a_killed_one() -> None:
 def test_two_services_do_not_disturb_each_other(service: ExecutorService) -> None:
     marker = f"neighbour-{uuid.uuid4()}"
     with ThreadPoolExecutor(1) as caller:
-        asked = caller.submit(service.execute, marker, sleeper(marker))
+        asked = caller.submit(sleep, service, marker)
         seen_at_work(marker)
         with executor_service(slots="1", name="neighbour") as neighbour:
             assert neighbour.execute("a", "echo b").json()["executor"] == "neighbour"

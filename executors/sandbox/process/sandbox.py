@@ -113,15 +113,15 @@ class ProcessSandbox(Sandbox):
         self._slots.clear()
 
     async def _run_on(self, slot: SlotHandle, run: "_Run", program: Program) -> Observation:
-        if self._closing:
-            return self._sandbox_error("the sandbox is being closed")
-        if run.cancelled:
-            return Observation(outcome=Outcome.CANCELLED, isolation_level=self.isolation_level)
         try:
-            if not slot.alive:
+            if not slot.alive and not self._closing:
                 await slot.stop()
                 await slot.start()
-            run.slot = slot
+            if self._closing:
+                return self._sandbox_error("the sandbox is being closed")
+            if run.cancelled:
+                return Observation(outcome=Outcome.CANCELLED, isolation_level=self.isolation_level)
+            run.slot = slot  # from here to the order's being sent nothing is awaited: a cancellation finds it
             async with asyncio.timeout(_overdue_s(program)):
                 report, (stdout, stderr) = await slot.run(_order(program), program.code, program.stdin)
         except asyncio.CancelledError:

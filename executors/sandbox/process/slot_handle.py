@@ -61,15 +61,13 @@ class SlotHandle:
     async def start(self) -> None:
         """Start the process and wait until it is isolated; raises ``SandboxUnavailable`` if it cannot be."""
         ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = await asyncio.create_subprocess_exec(
-                f"{sys.base_exec_prefix}/bin/python3",
-                *("-I", "-S", "-c", _BOOT, str(theirs.fileno()), self._configuration, _SOURCE_ROOT),
-                pass_fds=(theirs.fileno(),),
-                env={},
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-            )
+        try:
+            self._process = await self._spawn(theirs.fileno())
+        except OSError as error:
+            ours.close()
+            raise SandboxUnavailable(f"the sandbox's slot process cannot be started: {error}") from error
+        finally:
+            theirs.close()
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
         try:
             header, _ = await self._receive()
@@ -80,6 +78,16 @@ class SlotHandle:
         if "error" in header:
             raise SandboxUnavailable(f"programs cannot be isolated here: {header['error']}")
         self._kills = cgroup.out_of_memory_kills(self.group) if self.group is not None else 0
+
+    async def _spawn(self, descriptor: int) -> Process:
+        return await asyncio.create_subprocess_exec(
+            f"{sys.base_exec_prefix}/bin/python3",
+            *("-I", "-S", "-c", _BOOT, str(descriptor), self._configuration, _SOURCE_ROOT),
+            pass_fds=(descriptor,),
+            env={},
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     async def run(self, order: dict[str, Any], code: bytes, stdin: bytes) -> tuple[Report, list[bytes]]:
         """Run one program; returns the cell's report and the two streams. Raises ``SlotLostError``."""
@@ -106,8 +114,9 @@ class SlotHandle:
         """End the process and whatever runs in its cell; when this returns both are gone."""
         if self._process is None:
             return
-        with contextlib.suppress(OSError):
-            self._writer.write_eof()  # a cell ends at this, with its program, and the slot after it
+        if not self._writer.is_closing():
+            with contextlib.suppress(OSError):
+                self._writer.write_eof()  # a cell ends at this, with its program, and the slot after it
         try:
             async with asyncio.timeout(_STOPS_WITHIN_S):
                 await self._process.wait()

@@ -122,9 +122,10 @@ async def test_a_slot_that_is_lost_is_the_platform_s_fault_and_is_replaced(
 
 
 async def test_a_slot_that_dies_while_it_is_idle_is_replaced_unnoticed() -> None:
+    before = set(below(psutil.Process()))
     opened = process_sandbox(1)
     await opened.open()
-    (slot,) = below(psutil.Process())[-1:]
+    (slot,) = set(below(psutil.Process())) - before
     slot.kill()
     await eventually(lambda: not slot.is_running() or slot.status() == psutil.STATUS_ZOMBIE)
     await asyncio.sleep(0.1)  # the event loop learns of it
@@ -193,3 +194,18 @@ def counts(own: psutil.Process, slot: psutil.Process) -> tuple[int, ...]:
         len(below(own)),
         len(mounts.read_text(encoding="utf-8").splitlines()) if readable else 0,
     )
+
+
+async def test_a_cancellation_while_a_slot_is_being_replaced_is_not_forgotten() -> None:
+    before = set(below(psutil.Process()))
+    opened = process_sandbox(1)
+    await opened.open()
+    (slot,) = set(below(psutil.Process())) - before
+    slot.kill()
+    assert (await opened.run(shell(":"), "lost")).outcome in (Outcome.SANDBOX_ERROR, Outcome.OK)
+    run = asyncio.create_task(opened.run(sleeper("replaced"), "replaced"))
+    await asyncio.sleep(0.01)
+    assert await opened.cancel("replaced")
+    seen = await asyncio.wait_for(run, 30)
+    await opened.close()
+    assert seen.outcome is Outcome.CANCELLED

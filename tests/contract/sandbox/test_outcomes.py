@@ -100,8 +100,8 @@ def hogs() -> Iterator[None]:
 async def test_a_busy_program_on_a_machine_short_of_cpu_ends_at_its_cpu_limit(sandbox: Sandbox) -> None:
     with hogs():
         seen = await sandbox.run(python("while True: pass", limits=Limits(wall_s=0.5, cpu_s=0.5)), "starved")
-    hardly_any_cpu = seen.cpu_s < 0.2 * seen.duration_s  # then it ends at five times its wall time
-    assert seen.outcome is Outcome.CPU_LIMIT or hardly_any_cpu
+    as_long_as_it_may = seen.duration_s >= 5 * 0.5  # on a machine that hardly gave it any
+    assert seen.outcome is Outcome.CPU_LIMIT or as_long_as_it_may
 
 
 async def test_memory_is_limited(sandbox: Sandbox) -> None:

@@ -14,7 +14,9 @@ READ, SOCKET, SOCKETPAIR, CLONE, CLONE3, MEMFD_CREATE, SHMGET = 0, 41, 53, 56, 4
 THREAD = 0x00010000
 LONGEST_WALK = 16
 
-pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are x86_64's, no part of other machines")
+pytestmark = pytest.mark.skipif(
+    os.uname().machine != "x86_64", reason="the numbers are x86_64's, no part of other machines"
+)
 
 
 def refused(number: int) -> int:

@@ -20,7 +20,6 @@ _WHOLE_MIB = ~((1 << 20) - 1)
 _WRITE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _KERNEL_BYTES = 4 << 20
 """What the kernel holds for a cell: namespaces, page tables, and pipes of one MiB each when they are full."""
-_KILL = int(signal.SIGKILL)
 
 
 class Provisions:
@@ -76,7 +75,7 @@ class Cell:
 
     def _furnish(self) -> None:
         """Make the namespaces a place to run in. The program's own size is not charged to its disk."""
-        sc.prctl(sc.PR_SET_PDEATHSIG, _KILL)
+        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
         order = self._order
         root.scratch(order.stages[-1].disk_bytes + (len(order.code) & _WHOLE_MIB))
         root.process_list()

@@ -57,9 +57,8 @@ class Output:
         self._limit = limit
         self._rest_s = _FIRST_REST_S
         os.set_blocking(self.read_end, False)
-        with contextlib.suppress(
-            PermissionError
-        ):  # this user's pipes hold too much; a small one does as well
+        # Refused where this user's pipes hold too much already; a small one does as well then.
+        with contextlib.suppress(PermissionError):
             fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def rest(self) -> None:

@@ -14,12 +14,13 @@ from executors.sandbox.process.jail.streams import Input, Output
 _SHORTEST_LOOK_S = 0.01
 _WAITING_CREDIT = 4
 _BUSY_SHARE = 0.9
-_KILL = int(signal.SIGKILL)
-_DEFAULT_SIGNALS = tuple(
-    map(
-        int,
-        (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD),
-    )
+_DEFAULT_SIGNALS = (
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGCHLD,
 )
 """What Python and the slot ignore or handle; everything else is at its default in a slot."""
 
@@ -141,7 +142,8 @@ class Supervisor:
     def _end_all(self) -> None:
         """End every process of the namespace and keep what they had written by then."""
         if not self._empty:
-            os.kill(-1, _KILL)
+            with contextlib.suppress(ProcessLookupError):  # the last one may have ended just now
+                os.kill(-1, signal.SIGKILL)
             # Blocking: with SIGKILL on its way to all of them, none can start another or outlive it.
             self._reap(0)
         for output in self._outputs.values():
