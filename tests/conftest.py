@@ -4,6 +4,11 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Machines are shared and slow at times; no test of ours is about how long an example takes.
+settings.register_profile("crucible", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("crucible")
 
 _OUTSIDE = "no part"
 """Said by the reason of a test that needs what is rightly not in the repository."""

@@ -1,11 +1,7 @@
-from collections import defaultdict
-from typing import Dict, List
-
-
-def group_anagrams(words: List[str]) -> List[List[str]]:
-    groups: Dict[str, List[str]] = defaultdict(list)
+def group_anagrams(words: list[str]) -> list[list[str]]:
+    groups: dict[str, list[str]] = {}
     for word in words:
-        groups["".join(sorted(word))].append(word)
+        groups.setdefault("".join(sorted(word)), []).append(word)
     return [sorted(group) for _, group in sorted(groups.items())]
 
 

@@ -1,10 +1,8 @@
-from typing import List
-
 PAIRS = {")": "(", "]": "[", "}": "{"}
 
 
 def is_balanced(text: str) -> bool:
-    open_ones: List[str] = []
+    open_ones: list[str] = []
     for character in text:
         if character in PAIRS.values():
             open_ones.append(character)

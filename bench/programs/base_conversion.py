@@ -1,6 +1,4 @@
-import string
-
-DIGITS = string.digits + string.ascii_lowercase
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def to_base(number: int, base: int) -> str:
@@ -17,6 +15,6 @@ def to_base(number: int, base: int) -> str:
 assert to_base(0, 2) == "0"
 assert to_base(10, 2) == "1010"
 assert to_base(-255, 16) == "-ff"
-for number in range(500):
-    for base in (2, 3, 7, 10, 36):
+for number in range(200):
+    for base in (2, 3, 7, 36):
         assert int(to_base(number, base), base) == number

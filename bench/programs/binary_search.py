@@ -1,8 +1,7 @@
 from bisect import bisect_left
-from typing import Optional, Sequence
 
 
-def find(numbers: Sequence[int], wanted: int) -> Optional[int]:
+def find(numbers: list[int], wanted: int) -> int | None:
     low, high = 0, len(numbers)
     while low < high:
         middle = (low + high) // 2

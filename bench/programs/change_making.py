@@ -1,9 +1,8 @@
 import math
-from typing import Iterable, List
 
 
-def fewest_coins(amount: int, coins: Iterable[int]) -> int:
-    best: List[float] = [0] + [math.inf] * amount
+def fewest_coins(amount: int, coins: list[int]) -> int:
+    best: list[float] = [0] + [math.inf] * amount
     for coin in coins:
         for part in range(coin, amount + 1):
             best[part] = min(best[part], best[part - coin] + 1)

@@ -1,8 +1,7 @@
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import List
 
 
-def total(prices: List[str], rate: str) -> Decimal:
+def total(prices: list[str], rate: str) -> Decimal:
     net = sum((Decimal(price) for price in prices), Decimal(0))
     return (net * (1 + Decimal(rate))).quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN)
 

@@ -1,7 +1,4 @@
-from typing import List
-
-
-def by_digit_sum(numbers: List[int]) -> List[int]:
+def by_digit_sum(numbers: list[int]) -> list[int]:
     def key(number: int) -> int:
         digits = [int(digit) for digit in str(abs(number))]
         return sum(digits) - (2 * digits[0] if number < 0 else 0)

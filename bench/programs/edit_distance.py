@@ -1,16 +1,10 @@
-from functools import lru_cache
-
-
 def distance(left: str, right: str) -> int:
-    @lru_cache(maxsize=None)
-    def between(i: int, j: int) -> int:
-        if not i or not j:
-            return i or j
-        if left[i - 1] == right[j - 1]:
-            return between(i - 1, j - 1)
-        return 1 + min(between(i - 1, j), between(i, j - 1), between(i - 1, j - 1))
-
-    return between(len(left), len(right))
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
+        before, row[0] = row[0], i
+        for j, b in enumerate(right, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
+    return row[-1]
 
 
 assert distance("", "abc") == 3

@@ -1,7 +1,4 @@
-from typing import Any, Iterator, List
-
-
-def flat(value: Any) -> Iterator[Any]:
+def flat(value):
     if isinstance(value, list):
         for each in value:
             yield from flat(each)
@@ -9,7 +6,7 @@ def flat(value: Any) -> Iterator[Any]:
         yield value
 
 
-nested: List[Any] = []
+nested: list = []
 for depth in range(100):
     nested = [depth, nested]
 assert list(flat([])) == []

@@ -1,9 +1,8 @@
 from fractions import Fraction
 from math import ceil
-from typing import List
 
 
-def unit_fractions(value: Fraction) -> List[int]:
+def unit_fractions(value: Fraction) -> list[int]:
     found = []
     while value:
         denominator = ceil(1 / value)

@@ -1,10 +1,9 @@
 from collections import Counter
-from typing import Set, Tuple
 
-Cell = Tuple[int, int]
+Cell = tuple[int, int]
 
 
-def after(alive: Set[Cell]) -> Set[Cell]:
+def after(alive: set[Cell]) -> set[Cell]:
     neighbours = Counter(
         (x + dx, y + dy) for x, y in alive for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy
     )

@@ -1,9 +1,8 @@
 import math
 from functools import reduce
-from typing import Iterable
 
 
-def divisor_of_all(numbers: Iterable[int]) -> int:
+def divisor_of_all(numbers: list[int]) -> int:
     def of_two(a: int, b: int) -> int:
         while b:
             a, b = b, a % b

@@ -1,8 +1,7 @@
 from collections import deque
-from typing import List, Optional
 
 
-def shortest(grid: List[str]) -> Optional[int]:
+def shortest(grid: list[str]) -> int | None:
     goal = (len(grid) - 1, len(grid[0]) - 1)
     waiting, seen = deque([((0, 0), 0)]), {(0, 0)}
     while waiting:

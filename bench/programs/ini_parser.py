@@ -1,12 +1,11 @@
 import re
-from typing import Dict
 
 SECTION = re.compile(r"\[(?P<name>[^\]]+)\]")
 ENTRY = re.compile(r"(?P<key>[\w.-]+)\s*=\s*(?P<value>.*?)\s*(?:[#;].*)?$")
 
 
-def parse(text: str) -> Dict[str, Dict[str, str]]:
-    found: Dict[str, Dict[str, str]] = {}
+def parse(text: str) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
     entries = found.setdefault("", {})
     for line in text.splitlines():
         if section := SECTION.fullmatch(line.strip()):

@@ -1,21 +1,16 @@
-from typing import List, NamedTuple
+Interval = tuple[int, int]
 
 
-class Interval(NamedTuple):
-    start: int
-    end: int
-
-
-def union(intervals: List[Interval]) -> List[Interval]:
-    joined: List[Interval] = []
+def union(intervals: list[Interval]) -> list[Interval]:
+    joined: list[Interval] = []
     for each in sorted(intervals):
-        if joined and each.start <= joined[-1].end:
-            joined[-1] = Interval(joined[-1].start, max(joined[-1].end, each.end))
+        if joined and each[0] <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], each[1]))
         else:
             joined.append(each)
     return joined
 
 
 assert union([]) == []
-assert union([Interval(5, 8), Interval(1, 3), Interval(2, 4)]) == [(1, 4), (5, 8)]
-assert union([Interval(n, n + 2) for n in range(0, 300, 2)]) == [(0, 300)]
+assert union([(5, 8), (1, 3), (2, 4)]) == [(1, 4), (5, 8)]
+assert union([(n, n + 2) for n in range(0, 300, 2)]) == [(0, 300)]

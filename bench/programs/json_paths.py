@@ -1,8 +1,7 @@
 import json
-from typing import Any, Dict
 
 
-def paths(value: Any, prefix: str = "$") -> Dict[str, Any]:
+def paths(value, prefix: str = "$") -> dict:
     if isinstance(value, dict):
         children = ((f"{prefix}.{key}", each) for key, each in value.items())
     elif isinstance(value, list):

@@ -1,8 +1,7 @@
 import os.path
-from typing import List
 
 
-def common_prefix(words: List[str]) -> str:
+def common_prefix(words: list[str]) -> str:
     if not words:
         return ""
     first, last = min(words), max(words)

@@ -1,6 +1,4 @@
-from typing import List
-
-Matrix = List[List[int]]
+Matrix = list[list[int]]
 
 
 def product(left: Matrix, right: Matrix) -> Matrix:

@@ -1,12 +1,10 @@
 import heapq
-import statistics
-from typing import List
 
 
 class Median:
     def __init__(self) -> None:
-        self.low: List[float] = []
-        self.high: List[float] = []
+        self.low: list[float] = []
+        self.high: list[float] = []
 
     def add(self, value: float) -> float:
         heapq.heappush(self.high, -heapq.heappushpop(self.low, -value))
@@ -20,4 +18,5 @@ class Median:
 median, seen = Median(), []
 for number in (n * 37 % 101 for n in range(101)):
     seen.append(number)
-    assert median.add(number) == statistics.median(seen)
+    middle = sorted(seen)[(len(seen) - 1) // 2 : len(seen) // 2 + 1]
+    assert median.add(number) == sum(middle) / len(middle)

@@ -1,6 +1,4 @@
-from typing import Dict
-
-CODE: Dict[str, str] = dict(zip("etianmsurwdkgohvflpjbxcyzq", (bin(n)[3:] for n in range(2, 40))))
+CODE: dict[str, str] = dict(zip("etianmsurwdkgohvflpjbxcyzq", (bin(n)[3:] for n in range(2, 40))))
 
 
 def encode(text: str) -> str:

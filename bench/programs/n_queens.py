@@ -1,7 +1,4 @@
-from typing import FrozenSet
-
-
-def placements(size: int, row: int = 0, taken: FrozenSet[str] = frozenset()) -> int:
+def placements(size: int, row: int = 0, taken: frozenset[str] = frozenset()) -> int:
     if row == size:
         return 1
     found = 0

@@ -1,5 +1,3 @@
-from typing import List
-
 SMALL = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
     "fifteen sixteen seventeen eighteen nineteen"
@@ -17,7 +15,7 @@ def in_words(number: int) -> str:
     return f"{SMALL[hundreds]} hundred" + (f" and {in_words(rest)}" if rest else "")
 
 
-names: List[str] = [in_words(number) for number in range(1000)]
+names: list[str] = [in_words(number) for number in range(1000)]
 assert names[0] == "zero"
 assert names[342] == "three hundred and forty-two"
 assert len(set(names)) == 1000

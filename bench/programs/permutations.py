@@ -1,9 +1,8 @@
 from itertools import permutations
 from math import factorial
-from typing import List
 
 
-def following(items: List[int]) -> bool:
+def following(items: list[int]) -> bool:
     falls = [index for index in range(len(items) - 1) if items[index] < items[index + 1]]
     if not falls:
         return False

@@ -1,12 +1,11 @@
 import math
-from typing import List
 
 
-def value(coefficients: List[float], x: float) -> float:
+def value(coefficients: list[float], x: float) -> float:
     return sum(coefficient * math.pow(x, power) for power, coefficient in enumerate(coefficients))
 
 
-def root(coefficients: List[float]) -> float:
+def root(coefficients: list[float]) -> float:
     low, high = -1.0, 1.0
     while value(coefficients, low) * value(coefficients, high) > 0:
         low, high = low * 2, high * 2

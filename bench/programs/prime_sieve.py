@@ -1,8 +1,7 @@
 from math import isqrt
-from typing import List
 
 
-def primes_below(limit: int) -> List[int]:
+def primes_below(limit: int) -> list[int]:
     sieve = bytearray([1]) * limit
     sieve[:2] = bytes(min(2, limit))
     for number in range(2, isqrt(max(limit - 1, 0)) + 1):

@@ -1,23 +1,19 @@
-from collections import defaultdict
-from heapq import heappop, heappush
-from typing import Dict, List, Set, Tuple
-
-
-def order(edges: List[Tuple[str, str]]) -> List[str]:
-    after: Dict[str, Set[str]] = defaultdict(set)
-    needs: Dict[str, int] = defaultdict(int)
-    for first, then in edges:
-        after[first].add(then)
-        needs[then] += 1
-        needs[first] += 0
+def order(edges: list[tuple[str, str]]) -> list[str]:
+    after: dict[str, set[str]] = {}
+    needs: dict[str, int] = {}
+    for first, then in sorted(set(edges)):
+        after.setdefault(first, set()).add(then)
+        needs[then] = needs.get(then, 0) + 1
+        needs.setdefault(first, 0)
     ready = sorted(name for name, number in needs.items() if number == 0)
     done = []
     while ready:
-        done.append(heappop(ready))
-        for name in after[done[-1]]:
+        done.append(ready.pop(0))
+        for name in sorted(after.get(done[-1], ())):
             needs[name] -= 1
             if not needs[name]:
-                heappush(ready, name)
+                ready.append(name)
+        ready.sort()
     return done if len(done) == len(needs) else []
 
 

@@ -1,12 +1,11 @@
 import re
 from collections import Counter
-from typing import List, Tuple
 
 TEXT = """The one who owns the queue owns the night; the one who leaves the queue
 leaves the night to the others. Nobody owns a queue alone."""
 
 
-def most_common(text: str, number: int) -> List[Tuple[str, int]]:
+def most_common(text: str, number: int) -> list[tuple[str, int]]:
     words = Counter(re.findall(r"[a-z]+", text.lower()))
     return sorted(words.items(), key=lambda item: (-item[1], item[0]))[:number]
 

@@ -1,5 +1,6 @@
 """Conditions under which a server counts as there."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -54,6 +55,10 @@ async def _redis_fault(url: str) -> str | None:
         async with Redis.from_url(url, socket_connect_timeout=_ANSWER_S, socket_timeout=_ANSWER_S) as client:
             await client.ping()
     except (RedisError, OSError, ValueError) as error:
+        # redis-py takes a cancellation that comes as it connects for a lost connection.
+        asking = asyncio.current_task()
+        if asking is not None and asking.cancelling():
+            raise asyncio.CancelledError from error
         return _one_line(error)
     return None
 

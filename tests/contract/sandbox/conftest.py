@@ -22,12 +22,8 @@ async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
     if request.param == WITH and not cgroup.available():
         pytest.skip(f"control groups cannot be made here (user {os.geteuid()})")
     opened = process_sandbox(cgroups=request.param == WITH)
-    await opened.open()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def with_cgroups(sandbox: Sandbox) -> bool:
-    """Whether the kernel keeps books for the sandbox under test."""
-    return "cgroups" in sandbox.isolation_level
+    try:
+        await opened.open()
+        yield opened
+    finally:
+        await opened.close()

@@ -1,9 +1,11 @@
 """Many runs, cancelled runs, lost slots, the end."""
 
 import asyncio
+import contextlib
 import os
 import random
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
@@ -24,6 +26,19 @@ LEAKY_RUNS = 300
 def below(process: psutil.Process) -> list[psutil.Process]:
     """The slots and cells below ``process``, by what they were started with."""
     return [each for each in process.children(recursive=True) if "jail.slot" in " ".join(each.cmdline())]
+
+
+@contextlib.asynccontextmanager
+async def one_slot() -> AsyncIterator[tuple[ProcessSandbox, psutil.Process]]:
+    """A sandbox of one slot, and that slot's process."""
+    before = set(below(psutil.Process()))
+    opened = process_sandbox(1)
+    try:
+        await opened.open()
+        (slot,) = set(below(psutil.Process())) - before
+        yield opened, slot
+    finally:
+        await opened.close()
 
 
 async def started(sandbox: Sandbox, program: Program, marker: str) -> "asyncio.Task[Observation]":
@@ -122,16 +137,22 @@ async def test_a_slot_that_is_lost_is_the_platform_s_fault_and_is_replaced(
 
 
 async def test_a_slot_that_dies_while_it_is_idle_is_replaced_unnoticed() -> None:
-    before = set(below(psutil.Process()))
-    opened = process_sandbox(1)
-    await opened.open()
-    (slot,) = set(below(psutil.Process())) - before
-    slot.kill()
-    await eventually(lambda: not slot.is_running() or slot.status() == psutil.STATUS_ZOMBIE)
-    await asyncio.sleep(0.1)  # the event loop learns of it
-    seen = await opened.run(shell("echo fine"), "after")
-    await opened.close()
+    async with one_slot() as (opened, slot):
+        slot.kill()
+        await eventually(lambda: not opened._slots[0].alive)
+        seen = await opened.run(shell("echo fine"), "after")
     assert (seen.outcome, seen.stdout) == (Outcome.OK, b"fine\n")
+
+
+async def test_a_cancellation_while_a_slot_is_being_replaced_is_not_forgotten() -> None:
+    async with one_slot() as (opened, slot):
+        slot.kill()
+        await eventually(lambda: not opened._slots[0].alive)
+        run = asyncio.create_task(opened.run(sleeper("replaced"), "replaced"))
+        await asyncio.sleep(0)
+        assert await opened.cancel("replaced")
+        seen = await asyncio.wait_for(run, 30)
+    assert seen.outcome is Outcome.CANCELLED
 
 
 def mounts_of_this_machine() -> str:
@@ -166,22 +187,17 @@ async def test_a_sandbox_that_could_not_be_opened_can_be_closed() -> None:
 
 
 async def test_hundreds_of_runs_leak_nothing() -> None:
-    opened = process_sandbox(1)
     own = psutil.Process()
-    before = set(below(own))
-    await opened.open()
     big = shell("head -c 3000000 /dev/zero", b"x" * 1_000_000, Limits(output_kb=4096))
-    for n in range(20):
-        await opened.run(big, f"warm-{n}")
-    (slot,) = set(below(own)) - before
-    start = counts(own, slot)
-    for n in range(LEAKY_RUNS):
-        seen = await opened.run(big if n % 10 == 0 else shell(":"), f"run-{n}")
-        assert seen.outcome is Outcome.OK
-    assert counts(own, slot) == start
-    resident_mib = slot.memory_info().rss >> 20
-    await opened.close()
-    assert resident_mib < 32
+    async with one_slot() as (opened, slot):
+        for n in range(20):
+            await opened.run(big, f"warm-{n}")
+        start = counts(own, slot)
+        for n in range(LEAKY_RUNS):
+            seen = await opened.run(big if n % 10 == 0 else shell(":"), f"run-{n}")
+            assert seen.outcome is Outcome.OK
+        assert counts(own, slot) == start
+        assert slot.memory_info().rss >> 20 < 32
 
 
 def counts(own: psutil.Process, slot: psutil.Process) -> tuple[int, ...]:
@@ -194,18 +210,3 @@ def counts(own: psutil.Process, slot: psutil.Process) -> tuple[int, ...]:
         len(below(own)),
         len(mounts.read_text(encoding="utf-8").splitlines()) if readable else 0,
     )
-
-
-async def test_a_cancellation_while_a_slot_is_being_replaced_is_not_forgotten() -> None:
-    before = set(below(psutil.Process()))
-    opened = process_sandbox(1)
-    await opened.open()
-    (slot,) = set(below(psutil.Process())) - before
-    slot.kill()
-    assert (await opened.run(shell(":"), "lost")).outcome in (Outcome.SANDBOX_ERROR, Outcome.OK)
-    run = asyncio.create_task(opened.run(sleeper("replaced"), "replaced"))
-    await asyncio.sleep(0.01)
-    assert await opened.cancel("replaced")
-    seen = await asyncio.wait_for(run, 30)
-    await opened.close()
-    assert seen.outcome is Outcome.CANCELLED
