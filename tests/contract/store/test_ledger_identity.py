@@ -79,7 +79,11 @@ async def reclassify(store: Store, choice: tuple[int, Classification, int], expe
         expected.columns[evaluation_id], expected.reruns[evaluation_id] = kind, reruns
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(history=histories)
 async def test_the_columns_add_up_after_any_history(store: Store, history: list[tuple[str, object]]) -> None:
     sweep_id, expected = new_sweep_id(), Expected()
