@@ -4,7 +4,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Coroutine, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from crucible.errors import CrucibleError
 
 T = TypeVar("T")
 
+_LOOK_EVERY_S = 0.5
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -39,6 +40,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     threading.Thread(target=serve, name="foreground", daemon=True).start()
     loop, task = started.result()
     with _ended_by_signals(loop, task) as received:
+        # Looked at again and again: the kernel may hand a signal to another thread, which wakes nobody here.
+        while not wait([outcome], _LOOK_EVERY_S).done:
+            pass
         try:
             return outcome.result()
         except CrucibleError:

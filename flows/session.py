@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from httpx import TransportError
 from prefect.context import AsyncClientContext, SyncClientContext
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+from crucible.errors import ServiceUnavailable
 
 _DRAIN_S = 5.0
 
@@ -16,14 +19,27 @@ _DRAIN_S = 5.0
 async def prefect_session() -> AsyncIterator[None]:
     """Share one pair of clients among all flow runs inside; a client for each would cost more than the flow.
 
-    Prefect's environment must have been set before this module was imported.
+    Prefect's environment must have been set before this module was imported. A server that stays away
+    is tried for minutes; then ``ServiceUnavailable`` is raised in a group.
     """
     # A heartbeat is a thread and an event for each flow run; the flow host itself tells whether it lives.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), SyncClientContext():
         async with AsyncClientContext():
             try:
                 yield
+            except* TransportError as group:
+                raise ServiceUnavailable(_away(group)) from group
             finally:
                 # Both wait in threads of their own; what they still hold would miss a server about to stop.
                 await APILogHandler.aflush()
                 await asyncio.to_thread(EventsWorker.drain_all, _DRAIN_S)
+
+
+def _away(group: ExceptionGroup[TransportError]) -> str:
+    reason = group.exceptions[0]
+    while isinstance(reason, ExceptionGroup):
+        reason = reason.exceptions[0]
+    return (
+        f"the Prefect server at {PREFECT_API_URL.value()} has gone ({reason}); start it, or correct"
+        " CRUCIBLE_PREFECT_API_URL, and sweep again"
+    )

@@ -1,14 +1,12 @@
-def flat(value):
+def flat(value: object) -> list[object]:
     if isinstance(value, list):
-        for each in value:
-            yield from flat(each)
-    else:
-        yield value
+        return [leaf for each in value for leaf in flat(each)]
+    return [value]
 
 
-nested: list = []
+nested: list[object] = []
 for depth in range(100):
     nested = [depth, nested]
-assert list(flat([])) == []
-assert list(flat([1, [2, [3, [4]]], 5])) == [1, 2, 3, 4, 5]
-assert list(flat(nested)) == list(range(99, -1, -1))
+assert flat([]) == []
+assert flat([1, [2, [3, [4]]], 5]) == [1, 2, 3, 4, 5]
+assert flat(nested) == list(range(99, -1, -1))

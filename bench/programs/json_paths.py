@@ -1,7 +1,7 @@
 import json
 
 
-def paths(value, prefix: str = "$") -> dict:
+def paths(value: object, prefix: str = "$") -> dict[str, object]:
     if isinstance(value, dict):
         children = ((f"{prefix}.{key}", each) for key, each in value.items())
     elif isinstance(value, list):

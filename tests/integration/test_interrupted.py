@@ -1,5 +1,6 @@
 """Commands with a stack of their own leave nothing behind, however they end."""
 
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -24,6 +25,20 @@ def test_evaluate_starts_a_stack_when_there_is_none_and_stops_it(alone: CommandL
     assert found.document["classification"] == "match"
     assert {found.document[leg]["stdout_b64"] for leg in ("legacy", "celery")} == {"Ngo="}
     assert alone.run("status").stdout.startswith("not running")
+
+
+def test_interrupted_while_its_stack_comes_up_it_leaves_nothing(alone: CommandLine, tmp_path: Path) -> None:
+    for services in (2, 4, 7):
+        sweeping = alone.start("sweep", write_corpus(tmp_path / "corpus.jsonl", prints(1)))
+        while len(list((alone.home / "logs").glob("*.log"))) < services:
+            assert not sweeping.has_ended(), sweeping.ended()
+            time.sleep(0.02)
+        sweeping.send(signal.SIGINT)
+        interrupted = sweeping.ended()
+        assert interrupted.code == 130, interrupted.stderr
+        assert "Traceback" not in interrupted.stderr
+        assert alone.survivors() == []
+        shutil.rmtree(alone.home)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import redis
 
-from crucible.errors import ServiceUnavailable
+from crucible.errors import ServiceUnavailable, SettingsError
 from crucible.settings import Settings
 from deployments.stack import running_stack
 from deployments.stack.home import Home
@@ -98,7 +98,6 @@ async def test_a_part_elsewhere_that_answers_is_used(tmp_path: Path, valkey: Val
         ("celery_redis_url", "redis://:hunter2@127.0.0.1:{port}/0"),
         ("prefect_api_url", "http://127.0.0.1:{port}/api"),
         ("executor_2_url", "http://127.0.0.1:{port}"),
-        ("redis_url", "no url at all"),
     ],
 )
 async def test_a_part_elsewhere_that_is_not_there_is_named_with_the_remedy(
@@ -113,6 +112,13 @@ async def test_a_part_elsewhere_that_is_not_there_is_named_with_the_remedy(
     assert f"unset CRUCIBLE_{setting.upper()}" in said
     assert "hunter2" not in said
     assert "\n" not in said
+
+
+async def test_a_part_elsewhere_whose_address_is_none_is_a_wrong_setting(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, redis_url="no url at all")
+    with pytest.raises(SettingsError, match="CRUCIBLE_REDIS_URL=no url at all: must begin with redis://"):
+        async with running_stack(settings, make_plan=only()):
+            pass
 
 
 def version_of(database: Path) -> str:

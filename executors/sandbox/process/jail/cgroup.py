@@ -3,6 +3,7 @@
 The slot enters once, as root, before it gives its privileges up; the files it needs later stay open.
 """
 
+import contextlib
 import errno
 import os
 import time
@@ -72,7 +73,10 @@ def out_of_memory_kills(name: str) -> int:
 
 
 class Group:
-    """The group this process is in, seen through files opened while it could open them."""
+    """The group this process is in, seen through files opened while it could open them.
+
+    ``alarm`` is an event descriptor, readable once a program has met with its memory limit.
+    """
 
     def __init__(self, name: str) -> None:
         """Make the group called ``name``, move this process into it and keep its files open."""
@@ -86,6 +90,8 @@ class Group:
         self._usage = os.open(f"{memory}/memory.usage_in_bytes", os.O_RDONLY)
         self._peak = os.open(f"{memory}/memory.max_usage_in_bytes", os.O_RDWR)
         self._oom = os.open(f"{memory}/memory.oom_control", os.O_RDONLY)
+        self.alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        _write_path(f"{memory}/cgroup.event_control", f"{self.alarm} {self._oom}")
         self._pids_limit = os.open(f"{pids}/pids.max", os.O_WRONLY)
         self._pids_events = os.open(f"{pids}/pids.events", os.O_RDONLY)
         self._cpu = os.open(f"{cpu}/cpuacct.usage", os.O_RDONLY)
@@ -112,8 +118,10 @@ class Group:
         )
 
     def lift_limit(self) -> None:
-        """Let memory be free again until the next program begins."""
+        """Let memory be free again until the next program begins, and forget the last one's alarm."""
         _write(self._memory_limit, _NO_LIMIT)
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.alarm)
 
     def peak_bytes(self) -> int:
         """The most memory in use since ``limit``, above what was in use then."""

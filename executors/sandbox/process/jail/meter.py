@@ -14,9 +14,14 @@ _CPU_TICKS, _THREADS, _RESIDENT = slice(11, 15), 17, 21
 
 
 class Meter:
-    """Measures one stage of a program. ``look_every_s`` is how often that is called for."""
+    """Measures one stage of a program.
+
+    ``look_every_s`` is how often that is called for; ``alarm`` is a descriptor, if there is one, that is
+    readable once the program has met with its memory limit.
+    """
 
     look_every_s = _NEVER_S
+    alarm: int | None = None
 
     def cpu_seconds(self, reaped: float) -> float:
         """CPU time used since the stage began; ``reaped`` is that of the processes collected by now."""
@@ -36,6 +41,7 @@ class GroupMeter(Meter):
 
     def __init__(self, group: Group) -> None:
         self._group = group
+        self.alarm = group.alarm
         self._cpu_before = group.cpu_seconds() - time.process_time()
 
     def cpu_seconds(self, reaped: float) -> float:  # noqa: ARG002 (the group's own sum has them)

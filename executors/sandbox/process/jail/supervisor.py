@@ -90,6 +90,8 @@ class Supervisor:
         poll = self._poll
         for descriptor in (*self._outputs, self._wake, self._service):
             poll.register(descriptor, select.POLLIN)
+        if self._meter.alarm is not None:
+            poll.register(self._meter.alarm, select.POLLIN)
         if not stdin.done:
             poll.register(stdin.write_end, select.POLLOUT)
         next_look = self._next_look(self.started, 0.0)
@@ -113,6 +115,9 @@ class Supervisor:
             self._reap(os.WNOHANG)
         elif descriptor == self._service:
             self.killed_for = "cancelled"
+        elif descriptor == self._meter.alarm:
+            # The kernel has ended one of its processes; which one is chance, so the others go as well.
+            self.killed_for = "memory_limit"
         else:
             stdin.feed()
             if stdin.done:
