@@ -12,6 +12,7 @@ from executors.sandbox.process.jail.order import Stage
 from executors.sandbox.process.jail.streams import Input, Output
 
 _SHORTEST_LOOK_S = 0.01
+_TRIES, _BETWEEN_TRIES_S = 50, 0.0002
 _WAITING_CREDIT = 4
 _BUSY_SHARE = 0.9
 _DEFAULT_SIGNALS = (
@@ -189,7 +190,14 @@ class Supervisor:
 
 def _prefer_as_victim(pid: int) -> None:
     """When memory runs out the kernel is to end the program, not its cell or slot."""
-    with contextlib.suppress(OSError):  # it has ended already, or made itself untouchable
-        descriptor = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY)
-        os.write(descriptor, b"1000")
-        os.close(descriptor)
+    for _ in range(_TRIES):
+        try:
+            descriptor = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY)
+        except OSError:
+            # Its exec lets us go on a moment before it lets itself be looked at.
+            time.sleep(_BETWEEN_TRIES_S)
+        else:
+            with contextlib.suppress(OSError):
+                os.write(descriptor, b"1000")
+            os.close(descriptor)
+            return
