@@ -132,7 +132,7 @@ async def test_the_host_s_files_and_environment_cannot_be_seen(
         "import glob, os\n"
         f"for path in ('{secret}', '/etc/shadow', '/etc/hostname', '/proc/1/environ', '/proc/kcore',\n"
         "             '/proc/sys/kernel/hostname', '/proc/keys', '/sys/kernel', '/dev/sda', '/dev/tty',\n"
-        "             '/var/run/docker.sock', '/var/lib', '/run/docker.sock', '/root/.ssh'):\n"
+        "             '/var/run/docker.sock', '/var/lib', '/run/docker.sock'):\n"
         "    if os.path.exists(path): print(path)\n"
         "for name in glob.glob('/proc/[0-9]*/environ'):\n"
         "    if b'canary' in open(name, 'rb').read(): print(name)\n"
