@@ -39,9 +39,15 @@ def beside(name: str) -> Path:
 
 
 def ledger(home: Path) -> Counter[str | None]:
-    """How many evaluations of a home's store are in each column; null for those in none."""
+    """How many evaluations of a home's newest sweep are in each column; null for those in none.
+
+    Of that sweep alone: other tests on the same stack may have left evaluations open.
+    """
     with closing(sqlite3.connect(home / "crucible.db")) as store:
-        rows = store.execute("SELECT classification, count(*) FROM evaluations GROUP BY 1")
+        rows = store.execute(
+            "SELECT classification, count(*) FROM evaluations"
+            " WHERE sweep_id = (SELECT max(id) FROM sweeps) GROUP BY 1"
+        )
         return Counter(dict(rows.fetchall()))
 
 
@@ -53,7 +59,7 @@ def names_of(home: Path, classification: str) -> list[str]:
 
 
 def is_under_way(home: Path) -> bool:
-    """Whether some evaluations of a sweep are settled and others are not."""
+    """Whether some evaluations of the newest sweep are settled and others are not."""
     if not (home / "crucible.db").exists():
         return False
     try:

@@ -11,7 +11,8 @@ import time
 _CONTROLLERS = ("memory", "pids", "cpuacct")
 _PARENT = "crucible"
 _NO_LIMIT = -1
-_LIMIT_ATTEMPTS, _LIMIT_RETRY_S = 100, 0.01
+_LIMIT_ATTEMPTS, _SETTLE_ATTEMPTS, _RETRY_S = 100, 100, 0.01
+_SETTLED_BYTES = 4 << 20
 
 
 def mounted_controllers() -> dict[str, str]:
@@ -88,6 +89,8 @@ class Group:
         _write_path(f"{memory}/memory.swappiness", "0")
         self._memory_limit = os.open(f"{memory}/memory.limit_in_bytes", os.O_WRONLY)
         self._usage = os.open(f"{memory}/memory.usage_in_bytes", os.O_RDONLY)
+        self._kernel = os.open(f"{memory}/memory.kmem.usage_in_bytes", os.O_RDONLY)
+        self._force_empty = os.open(f"{memory}/memory.force_empty", os.O_WRONLY)
         self._peak = os.open(f"{memory}/memory.max_usage_in_bytes", os.O_RDWR)
         self._oom = os.open(f"{memory}/memory.oom_control", os.O_RDONLY)
         self.alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -112,16 +115,26 @@ class Group:
             except OSError as error:
                 if error.errno != errno.EBUSY:
                     raise
-                time.sleep(_LIMIT_RETRY_S)
+                time.sleep(_RETRY_S)
         raise OSError(
             errno.EBUSY, f"more than {memory_bytes} bytes of memory stay in use before the program runs"
         )
 
     def lift_limit(self) -> None:
-        """Let memory be free again until the next program begins, and forget the last one's alarm."""
+        """Let memory be free again until the next program begins, and forget what the last one left.
+
+        After many processes or file names the kernel takes its time to give back what it held for them,
+        which the next program would lack.
+        """
         _write(self._memory_limit, _NO_LIMIT)
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.alarm)
+        for _ in range(_SETTLE_ATTEMPTS):
+            if _number(self._kernel) <= _SETTLED_BYTES:
+                break
+            with contextlib.suppress(OSError):  # it is asked again
+                _write(self._force_empty, 0)
+            time.sleep(_RETRY_S)
 
     def peak_bytes(self) -> int:
         """The most memory in use since ``limit``, above what was in use then."""
