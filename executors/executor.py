@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -12,25 +13,29 @@ import structlog
 from crucible.errors import SandboxUnavailable, SettingsError
 from crucible.models import Limits, Observation, Outcome
 from crucible.settings import ExecutorSettings
+from executors.compiled import Compiled
 from executors.languages import LANGUAGES, Language
-from executors.sandbox.interface import Program, Sandbox, Stage
+from executors.sandbox.interface import PATH, Program, Sandbox, Stage
 from executors.sandbox.process.sandbox import ProcessSandbox
 from executors.sandbox.process.slot_handle import View
+from executors.sandbox.supervision.files import File
 
-PATH = "/usr/local/bin:/usr/bin:/bin"
 _HELLO = b"hello\n"
 
 
 class Executor:
-    """Runs programs in the languages that work here. ``versions`` names them once ``open`` has returned."""
+    """Runs programs in the languages that work here. ``versions`` names them once ``open`` has returned.
+
+    ``environment`` is what programs see of it, the same for all.
+    """
 
     def __init__(self, settings: ExecutorSettings) -> None:
         self.name = settings.name
         self.versions: dict[str, str] = {}
         self._settings = settings
-        self._python = _python(settings)
-        self._environment = _environment(settings)
-        self._sandbox = _sandbox(settings, self._python)
+        self.environment = _environment(settings)
+        self._compiled = Compiled()
+        self._sandbox = _sandbox(settings)
         self._log = structlog.get_logger()
 
     @property
@@ -48,6 +53,19 @@ class Executor:
 
     async def execute(self, run_id: str, language: str, code: str, stdin: str, limits: Limits) -> Observation:
         """Run one program and say what was seen; ``rejected`` for a language that does not work here."""
+        prepared = await self.prepare(run_id, language, code, limits)
+        if isinstance(prepared, Observation):
+            return prepared
+        return await self.run(run_id, prepared, stdin)
+
+    async def prepare(
+        self, run_id: str, language: str, code: str, limits: Limits, files: tuple[File, ...] = ()
+    ) -> "Prepared | Observation":
+        """Compile a program, where its language is compiled, so that it can be run any number of times.
+
+        ``files`` are put beside it. An observation comes back where there is nothing to run: of a
+        compiler that failed, and ``rejected`` for a language that does not work here.
+        """
         if language not in self.versions:
             return Observation(
                 outcome=Outcome.REJECTED,
@@ -55,10 +73,11 @@ class Executor:
                 isolation_level=self.isolation_level,
                 detail=f"{self.name} does not run {language!r}; it runs {', '.join(sorted(self.versions))}",
             )
-        cap = self._settings.memory_limit_mb
-        if cap is not None and cap < limits.memory_mb:
-            limits = limits.model_copy(update={"memory_mb": cap})
-        program = self._program(LANGUAGES[language], code.encode(), stdin.encode(), limits)
+        return await self._prepare(run_id, LANGUAGES[language], code, limits, files)
+
+    async def run(self, run_id: str, prepared: "Prepared", stdin: str) -> Observation:
+        """Run what was prepared once, in surroundings of its own."""
+        program = self._program(prepared.language, prepared.files, stdin.encode(), prepared.limits)
         seen = await self._sandbox.run(program, run_id)
         return seen.model_copy(update={"executor": self.name})
 
@@ -70,34 +89,70 @@ class Executor:
         """End everything still running."""
         await self._sandbox.close()
 
-    def _program(self, language: Language, code: bytes, stdin: bytes, limits: Limits) -> Program:
-        compiler = None
-        if language.compile:
-            compiler = Stage(self._located(language.compile), language.compile_limits)
-        run = Stage(self._located(language.run), limits)
-        return Program(language.source, code, stdin, self._environment, run, compiler)
+    async def _prepare(
+        self, run_id: str, language: Language, code: str, limits: Limits, files: tuple[File, ...]
+    ) -> "Prepared | Observation":
+        cap = self._settings.memory_limit_mb
+        if cap is not None and cap < limits.memory_mb:
+            limits = limits.model_copy(update={"memory_mb": cap})
+        files = (File(language.source, code.encode()), *files)
+        if language.compile is None:
+            return Prepared(language, files, limits)
+        compiler = self._compiler(language, files)
+        made = self._compiled.find(compiler)
+        if made is None:
+            seen, made = await self._sandbox.compile(compiler, run_id)
+            if seen.outcome is not Outcome.OK:
+                return seen.model_copy(update={"executor": self.name})
+            self._compiled.keep(compiler, made)
+        return Prepared(language, made, limits)
 
-    def _located(self, argv: tuple[str, ...]) -> tuple[str, ...]:
-        if argv[0] == "python3":
-            return (self._python, *argv[1:])
-        return (shutil.which(argv[0], path=PATH) or argv[0], *argv[1:])
+    def _compiler(self, language: Language, files: tuple[File, ...]) -> Program:
+        stage = Stage(self._located(language, language.compile or ()), language.compile_limits)
+        environment = {**self.environment, **language.compile_environment}
+        return Program(language.family, files, b"", environment, stage)
+
+    def _program(self, language: Language, files: tuple[File, ...], stdin: bytes, limits: Limits) -> Program:
+        stage = Stage(self._located(language, language.run), limits)
+        return Program(language.family, files, stdin, self.environment, stage)
+
+    def _located(self, language: Language, argv: tuple[str, ...]) -> tuple[str, ...]:
+        command, *arguments = argv
+        found = command if "/" in command else self._sandbox.locate(language.family, command)
+        return (found or command, *arguments)
 
     async def _try(self, language: Language) -> str | None:
         """The version of a language that works here, else null."""
-        tool = self._located(language.version)
-        if shutil.which(tool[0]) is None:
+        if self._sandbox.locate(language.family, language.version[0]) is None:
             return None
-        stage = Stage(tool, language.minimum)
+        stage = Stage(self._located(language, language.version), language.minimum)
         asked = await self._sandbox.run(
-            Program("none", b"", b"", self._environment, stage), f"version:{language.name}"
+            Program(language.family, (), b"", self.environment, stage), f"version:{language.name}"
         )
-        program = self._program(language, language.hello.encode(), b"", language.minimum)
-        seen = await self._sandbox.run(program, f"self-test:{language.name}")
+        seen = await self._greet(language)
         if seen.outcome is not Outcome.OK or seen.stdout != _HELLO:
-            self._log.warning("language_left_out", language=language.name, outcome=seen.outcome.value)
+            self._log.warning(
+                "language_left_out", language=language.name, outcome=seen.outcome.value, detail=seen.detail
+            )
             return None
         found = re.search(rb"\d+(\.\d+)+", asked.stdout)
         return found.group().decode() if found else "unknown"
+
+    async def _greet(self, language: Language) -> Observation:
+        run_id = f"self-test:{language.name}"
+        prepared = await self._prepare(run_id, language, language.hello, language.minimum, ())
+        if isinstance(prepared, Observation):
+            return prepared
+        return await self.run(run_id, prepared, "")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A program that is ready to be run."""
+
+    language: Language
+    files: tuple[File, ...]
+    limits: Limits
 
 
 def _environment(settings: ExecutorSettings) -> Mapping[str, str]:
@@ -125,9 +180,10 @@ def _python(settings: ExecutorSettings) -> str:
     return str(chosen.resolve())
 
 
-def _sandbox(settings: ExecutorSettings, python: str) -> Sandbox:
+def _sandbox(settings: ExecutorSettings) -> Sandbox:
     if settings.sandbox != "process":
         raise SandboxUnavailable(f"there is no sandbox called {settings.sandbox!r}; there is: process")
+    python = _python(settings)
     cgroups = True if settings.require_cgroups else None
     return ProcessSandbox(settings.slots, python, _view(python), cgroups=cgroups)
 

@@ -8,6 +8,7 @@ _ROOMY = Limits(memory_mb=1024, processes=256, wall_s=30, cpu_s=20)
 _ALL = (
     Language(
         name="python",
+        family="script",
         source="main.py",
         run=("python3", "/box/main.py"),
         version=("python3", "--version"),
@@ -15,6 +16,7 @@ _ALL = (
     ),
     Language(
         name="javascript",
+        family="node",
         source="main.js",
         run=("node", "/box/main.js"),
         version=("node", "--version"),
@@ -23,6 +25,7 @@ _ALL = (
     ),
     Language(
         name="bash",
+        family="script",
         source="main.sh",
         run=("bash", "/box/main.sh"),
         version=("bash", "--version"),
@@ -30,6 +33,7 @@ _ALL = (
     ),
     Language(
         name="c",
+        family="native",
         source="main.c",
         compile=("gcc", "-O1", "-o", "/box/main", "/box/main.c", "-lm", "-pthread"),
         run=("/box/main",),
@@ -38,6 +42,7 @@ _ALL = (
     ),
     Language(
         name="cpp",
+        family="native",
         source="main.cpp",
         compile=("g++", "-O1", "-o", "/box/main", "/box/main.cpp", "-pthread"),
         run=("/box/main",),
@@ -46,6 +51,7 @@ _ALL = (
     ),
     Language(
         name="java",
+        family="java",
         source="Main.java",
         compile=("javac", "-J-XX:+UseSerialGC", "-J-XX:TieredStopAtLevel=1", "-d", "/box", "/box/Main.java"),
         run=("java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", "/box", "Main"),

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crucible.models import Limits, Observation
+from executors.sandbox.supervision.files import File
+
+PATH = "/usr/local/bin:/usr/bin:/bin"
+"""Where programs, and sandboxes for them, look for commands."""
 
 
 @dataclass(frozen=True)
@@ -17,18 +21,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Program:
-    """What a sandbox runs: ``code`` is written to ``source`` in the working folder ``/box``.
+    """What a sandbox runs: ``files`` are written to the working folder ``/box``, then comes ``stage``.
 
-    ``compile`` comes first where there is one, in the same sandbox; where it fails the program ends
-    as ``compile_error`` with the compiler's output. ``stdin`` goes to ``run``, byte for byte.
+    ``family`` names the toolchain that has to be in sight. ``stdin`` arrives byte for byte. The paths of
+    files are relative and lead nowhere else: see ``executors.sandbox.paths``.
     """
 
-    source: str
-    code: bytes
+    family: str
+    files: tuple[File, ...]
     stdin: bytes
     environment: Mapping[str, str]
-    run: Stage
-    compile: Stage | None = None
+    stage: Stage
 
 
 class Sandbox(ABC):
@@ -57,6 +60,17 @@ class Sandbox(ABC):
         A fault of the platform comes back as ``sandbox_error`` with ``detail``, never as the program's
         outcome. ``run_id`` is unique among the runs under way.
         """
+
+    @abstractmethod
+    async def compile(self, program: Program, run_id: str) -> tuple[Observation, tuple[File, ...]]:
+        """Run a compiler as ``run`` does; with exit code 0 also all regular files that ``/box`` then holds.
+
+        A compiler that fails otherwise than at a limit comes back as ``compile_error``.
+        """
+
+    @abstractmethod
+    def locate(self, family: str, command: str) -> str | None:
+        """The absolute path of ``command`` as programs of ``family`` see it; null where there is none."""
 
     @abstractmethod
     async def cancel(self, run_id: str) -> bool:

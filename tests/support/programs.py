@@ -5,10 +5,11 @@ from pathlib import Path
 
 import psutil
 
-from crucible.models import Limits
-from executors.sandbox.interface import Program, Stage
+from crucible.models import Limits, Observation, Outcome
+from executors.sandbox.interface import Program, Sandbox, Stage
 from executors.sandbox.process.sandbox import ProcessSandbox
 from executors.sandbox.process.slot_handle import View
+from executors.sandbox.supervision.files import File
 
 SLOTS = 2
 PYTHON = str((Path(sys.base_exec_prefix) / "bin" / "python3").resolve())
@@ -28,20 +29,28 @@ def process_sandbox(slots: int = SLOTS, *, cgroups: bool | None = None) -> Proce
 def python(code: str, stdin: bytes = b"", limits: Limits = QUICK, argument: str = "") -> Program:
     """A Python program; ``argument`` makes its processes known on the host."""
     argv = (PYTHON, "-I", "-S", "/box/main.py", *([argument] if argument else []))
-    return Program("main.py", code.encode(), stdin, _ENVIRONMENT, Stage(argv, limits))
+    return Program("script", (File("main.py", code.encode()),), stdin, _ENVIRONMENT, Stage(argv, limits))
 
 
 def shell(code: str, stdin: bytes = b"", limits: Limits = QUICK) -> Program:
     """A bash script."""
-    return Program(
-        "main.sh", code.encode(), stdin, _ENVIRONMENT, Stage(("/bin/bash", "/box/main.sh"), limits)
-    )
+    stage = Stage(("/bin/bash", "/box/main.sh"), limits)
+    return Program("script", (File("main.sh", code.encode()),), stdin, _ENVIRONMENT, stage)
 
 
-def c(code: str, limits: Limits = QUICK) -> Program:
-    """A C program and its compilation."""
-    compiler = Stage(("/usr/bin/gcc", "-o", "/box/main", "/box/main.c"), Limits(wall_s=60, cpu_s=30))
-    return Program("main.c", code.encode(), b"", _ENVIRONMENT, Stage(("/box/main",), limits), compiler)
+def c_compiler(code: str) -> Program:
+    """The compilation of a C program."""
+    stage = Stage(("/usr/bin/gcc", "-o", "/box/main", "/box/main.c"), Limits(wall_s=60, cpu_s=30))
+    return Program("native", (File("main.c", code.encode()),), b"", _ENVIRONMENT, stage)
+
+
+async def run_c(sandbox: Sandbox, code: str, limits: Limits = QUICK) -> Observation:
+    """A C program, compiled and run; the compiler's observation where that fails."""
+    seen, made = await sandbox.compile(c_compiler(code), "compile")
+    if seen.outcome is not Outcome.OK:
+        return seen
+    stage = Stage(("/box/main",), limits)
+    return await sandbox.run(Program("native", made, b"", _ENVIRONMENT, stage), "compiled")
 
 
 def processes_with(marker: str) -> list[psutil.Process]:

@@ -3,16 +3,18 @@
 import asyncio
 import contextlib
 import os
-from typing import Any
+import shutil
 
 import structlog
 
 from crucible.errors import SandboxUnavailable
 from crucible.models import Limits, Observation, Outcome
-from executors.sandbox.interface import Program, Sandbox, Stage
-from executors.sandbox.process import verdict
+from executors.sandbox import verdict
+from executors.sandbox.interface import PATH, Program, Sandbox, Stage
+from executors.sandbox.orders import Ran
 from executors.sandbox.process.jail import cgroup
 from executors.sandbox.process.slot_handle import SlotHandle, SlotLostError, View
+from executors.sandbox.supervision.files import File
 
 WITH_CGROUPS = "namespaces+cgroups+seccomp"
 WITHOUT_CGROUPS = "namespaces+rlimits+seccomp"
@@ -81,17 +83,22 @@ class ProcessSandbox(Sandbox):
 
     async def run(self, program: Program, run_id: str) -> Observation:
         """See ``Sandbox.run``."""
-        if run_id in self._runs:
-            raise ValueError(f"a run {run_id!r} is under way already")
-        run = self._runs[run_id] = _Run()
-        try:
-            slot = await self._idle.get()
-            try:
-                return await self._run_on(slot, run, program)
-            finally:
-                self._idle.put_nowait(slot)
-        finally:
-            del self._runs[run_id]
+        ran = await self._admitted(program, run_id, collect=False)
+        if isinstance(ran, Observation):
+            return ran
+        return verdict.observe(ran.report, ran.stdout, ran.stderr, self.isolation_level)
+
+    async def compile(self, program: Program, run_id: str) -> tuple[Observation, tuple[File, ...]]:
+        """See ``Sandbox.compile``."""
+        ran = await self._admitted(program, run_id, collect=True)
+        if isinstance(ran, Observation):
+            return ran, ()
+        seen = verdict.observe(ran.report, ran.stdout, ran.stderr, self.isolation_level, compiling=True)
+        return seen, ran.files
+
+    def locate(self, family: str, command: str) -> str | None:  # noqa: ARG002 (one system for all)
+        """See ``Sandbox.locate``; programs see this machine's own toolchains."""
+        return self._python if command == "python3" else shutil.which(command, path=PATH)
 
     async def cancel(self, run_id: str) -> bool:
         """See ``Sandbox.cancel``; a run that waits for a slot comes back when it would have got it."""
@@ -112,7 +119,23 @@ class ProcessSandbox(Sandbox):
                 await _removed(slot.group)
         self._slots.clear()
 
-    async def _run_on(self, slot: SlotHandle, run: "_Run", program: Program) -> Observation:
+    async def _admitted(self, program: Program, run_id: str, *, collect: bool) -> Ran | Observation:
+        """Run once a slot is free; an observation where there is nothing to judge."""
+        if run_id in self._runs:
+            raise ValueError(f"a run {run_id!r} is under way already")
+        run = self._runs[run_id] = _Run()
+        try:
+            slot = await self._idle.get()
+            try:
+                return await self._run_on(slot, run, program, collect=collect)
+            finally:
+                self._idle.put_nowait(slot)
+        finally:
+            del self._runs[run_id]
+
+    async def _run_on(
+        self, slot: SlotHandle, run: "_Run", program: Program, *, collect: bool
+    ) -> Ran | Observation:
         try:
             if not slot.alive and not self._closing:
                 await slot.stop()
@@ -122,8 +145,8 @@ class ProcessSandbox(Sandbox):
             if run.cancelled:
                 return Observation(outcome=Outcome.CANCELLED, isolation_level=self.isolation_level)
             run.slot = slot  # from here to the order's being sent nothing is awaited: a cancellation finds it
-            async with asyncio.timeout(_overdue_s(program)):
-                report, (stdout, stderr) = await slot.run(_order(program), program.code, program.stdin)
+            async with asyncio.timeout(_OVERDUE_S + _OVERDUE_FACTOR * program.stage.limits.wall_s):
+                return await slot.run(program, collect=collect)
         except asyncio.CancelledError:
             await slot.stop()  # its program must not outlive the one who asked for it
             raise
@@ -134,11 +157,11 @@ class ProcessSandbox(Sandbox):
             return self._sandbox_error(f"the slot was lost: {error or 'its program is overdue'}")
         finally:
             run.slot = None
-        return verdict.observe(report, stdout, stderr, self.isolation_level)
 
     async def _probe(self) -> None:
         stage = Stage((self._python, "/box/probe.py"), Limits())
-        seen = await self.run(Program("probe.py", _PROBE.encode(), b"", {}, stage), "probe")
+        probe = Program("python", (File("probe.py", _PROBE.encode()),), b"", {}, stage)
+        seen = await self.run(probe, "probe")
         if seen.stdout != b"isolated\n":
             said = (seen.stderr.decode(errors="replace").strip().splitlines() or [seen.detail or ""])[-1]
             raise SandboxUnavailable(
@@ -164,30 +187,3 @@ async def _removed(group: str) -> None:
         async with asyncio.timeout(_GROUP_EMPTY_WITHIN_S):
             while not cgroup.remove(group):  # noqa: ASYNC110 (the kernel gives no event of it)
                 await asyncio.sleep(_GROUP_LOOK_S)
-
-
-def _overdue_s(program: Program) -> float:
-    return _OVERDUE_S + _OVERDUE_FACTOR * sum(stage.limits.wall_s for stage in _stages(program))
-
-
-def _order(program: Program) -> dict[str, Any]:
-    return {
-        "source": program.source,
-        "environment": dict(program.environment),
-        "stages": [
-            {
-                "argv": stage.argv,
-                "wall_s": stage.limits.wall_s,
-                "cpu_s": stage.limits.cpu_s,
-                "memory_bytes": stage.limits.memory_mb << 20,
-                "processes": stage.limits.processes,
-                "output_bytes": stage.limits.output_kb << 10,
-                "disk_bytes": stage.limits.disk_mb << 20,
-            }
-            for stage in _stages(program)
-        ],
-    }
-
-
-def _stages(program: Program) -> list[Stage]:
-    return [stage for stage in (program.compile, program.run) if stage is not None]

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from crucible.errors import SandboxUnavailable
-from executors.sandbox.process.jail import cgroup, wire
-from executors.sandbox.process.report import Report
+from executors.sandbox import orders
+from executors.sandbox.interface import Program
+from executors.sandbox.orders import Ran
+from executors.sandbox.process.jail import cgroup
+from executors.sandbox.supervision import wire
 
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[3]); "
@@ -89,12 +92,12 @@ class SlotHandle:
             start_new_session=True,
         )
 
-    async def run(self, order: dict[str, Any], code: bytes, stdin: bytes) -> tuple[Report, list[bytes]]:
-        """Run one program; returns the cell's report and the two streams. Raises ``SlotLostError``."""
+    async def run(self, program: Program, *, collect: bool) -> Ran:
+        """Run one program to its end. Raises ``SlotLostError``."""
         self._number += 1
-        self._writer.writelines(wire.encode({"number": self._number, **order}, code, stdin))
+        self._writer.writelines(wire.encode(*orders.frame(self._number, program, collect=collect)))
         try:
-            header, streams = await self._receive()
+            header, blobs = await self._receive()
         except SlotLostError as error:
             error.out_of_memory = self._is_out_of_memory()
             raise
@@ -102,9 +105,9 @@ class SlotHandle:
             raise SlotLostError(f"it answered for program {header['number']} instead of {self._number}")
         if "error" in header:
             raise SlotLostError(header["error"])
-        report = Report(**header)
-        self._kills += report.out_of_memory_kills
-        return report, streams
+        ran = orders.read(header, blobs)
+        self._kills += ran.report.out_of_memory_kills
+        return ran
 
     def cancel(self) -> None:
         """Make the cell end the program that is running; without effect if none is."""

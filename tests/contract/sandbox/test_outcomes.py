@@ -13,7 +13,7 @@ import pytest
 
 from crucible.models import Limits, Outcome
 from executors.sandbox.interface import Sandbox
-from tests.support.programs import c, python, shell
+from tests.support.programs import python, run_c, shell
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -178,14 +178,14 @@ async def test_a_program_larger_than_its_disk_limit_still_runs(sandbox: Sandbox)
 
 @needs_gcc
 async def test_a_program_that_does_not_compile_ends_with_the_compiler_s_words(sandbox: Sandbox) -> None:
-    seen = await sandbox.run(c("int main(void) { return nonsense; }"), "compile")
+    seen = await run_c(sandbox, "int main(void) { return nonsense; }")
     assert (seen.outcome, seen.exit_code) == (Outcome.COMPILE_ERROR, 1)
     assert b"nonsense" in seen.stderr
 
 
 @needs_gcc
 async def test_a_compiled_program_runs_under_limits_of_its_own(sandbox: Sandbox) -> None:
-    seen = await sandbox.run(c("int main(void) { for (;;); }", Limits(cpu_s=0.2, memory_mb=16)), "compiled")
+    seen = await run_c(sandbox, "int main(void) { for (;;); }", Limits(cpu_s=0.2, memory_mb=16))
     assert seen.outcome is Outcome.CPU_LIMIT
 
 
@@ -195,7 +195,7 @@ async def test_a_crash_is_a_signal_and_no_limit(sandbox: Sandbox) -> None:
         "int f(int n) { volatile char a[9999]; a[0] = n; return f(n + 1) + a[0]; }\n"
         "int main(void) { return f(0); }"
     )
-    seen = await sandbox.run(c(recursion), "crash")
+    seen = await run_c(sandbox, recursion)
     assert (seen.outcome, seen.signal) == (Outcome.SIGNALLED, "SIGSEGV")
 
 

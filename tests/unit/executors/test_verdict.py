@@ -6,12 +6,11 @@ import signal
 import pytest
 
 from crucible.models import Outcome
-from executors.sandbox.process import verdict
-from executors.sandbox.process.report import Report
+from executors.sandbox import verdict
+from executors.sandbox.report import Report
 
 QUIET = Report(
     number=1,
-    compiling=False,
     status=0,
     killed_for=None,
     duration_s=0.25,
@@ -30,8 +29,8 @@ def exited(code: int) -> int:
     return code << 8
 
 
-def judged(**changes: object) -> tuple[Outcome, int | None, str | None]:
-    seen = verdict.observe(dataclasses.replace(QUIET, **changes), b"", b"", "level")
+def judged(*, compiling: bool = False, **changes: object) -> tuple[Outcome, int | None, str | None]:
+    seen = verdict.observe(dataclasses.replace(QUIET, **changes), b"", b"", "level", compiling=compiling)
     return seen.outcome, seen.exit_code, seen.signal
 
 

@@ -8,6 +8,8 @@ import errno
 import os
 import time
 
+from executors.sandbox.supervision.books import of_version_1
+
 _CONTROLLERS = ("memory", "pids", "cpuacct")
 _PARENT = "crucible"
 _NO_LIMIT = -1
@@ -87,24 +89,20 @@ class Group:
             _write_path(f"{folder}/tasks", str(os.getpid()))
         # Swapping out would be memory beyond the limit; at zero the kernel does not for this group.
         _write_path(f"{memory}/memory.swappiness", "0")
+        self.books = of_version_1(memory, pids, cpu)
         self._memory_limit = os.open(f"{memory}/memory.limit_in_bytes", os.O_WRONLY)
-        self._usage = os.open(f"{memory}/memory.usage_in_bytes", os.O_RDONLY)
         self._kernel = os.open(f"{memory}/memory.kmem.usage_in_bytes", os.O_RDONLY)
         self._force_empty = os.open(f"{memory}/memory.force_empty", os.O_WRONLY)
-        self._peak = os.open(f"{memory}/memory.max_usage_in_bytes", os.O_RDWR)
-        self._oom = os.open(f"{memory}/memory.oom_control", os.O_RDONLY)
-        self.alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        _write_path(f"{memory}/cgroup.event_control", f"{self.alarm} {self._oom}")
+        self._peak = os.open(f"{memory}/memory.max_usage_in_bytes", os.O_WRONLY)
         self._pids_limit = os.open(f"{pids}/pids.max", os.O_WRONLY)
-        self._pids_events = os.open(f"{pids}/pids.events", os.O_RDONLY)
-        self._cpu = os.open(f"{cpu}/cpuacct.usage", os.O_RDONLY)
-        self._used_before = 0
+        self.alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        with open(f"{memory}/memory.oom_control", "rb") as watched:
+            _write_path(f"{memory}/cgroup.event_control", f"{self.alarm} {watched.fileno()}")
 
     def limit(self, memory_bytes: int, processes: int) -> None:
         """Allow this group so much in all from now on, and measure its peak anew."""
         _write(self._pids_limit, processes)
         self._limit_memory(memory_bytes)
-        self._used_before = _number(self._usage)
         _write(self._peak, 0)
 
     def _limit_memory(self, memory_bytes: int) -> None:
@@ -135,22 +133,6 @@ class Group:
             with contextlib.suppress(OSError):  # it is asked again
                 _write(self._force_empty, 0)
             time.sleep(_RETRY_S)
-
-    def peak_bytes(self) -> int:
-        """The most memory in use since ``limit``, above what was in use then."""
-        return max(0, _number(self._peak) - self._used_before)
-
-    def out_of_memory_kills(self) -> int:
-        """How many processes the kernel has killed in this group for want of memory."""
-        return _field(os.pread(self._oom, 256, 0), b"oom_kill ")
-
-    def refused_processes(self) -> int:
-        """How often the kernel has refused this group another process."""
-        return _field(os.pread(self._pids_events, 256, 0), b"max ")
-
-    def cpu_seconds(self) -> float:
-        """CPU time used in this group since it was made."""
-        return _number(self._cpu) / 1e9
 
 
 def _write_path(path: str, text: str) -> None:

@@ -5,7 +5,7 @@ import socket
 import struct
 from fcntl import ioctl
 
-from executors.sandbox.process.jail import syscalls as sc
+from executors.sandbox.supervision import syscalls as sc
 
 SCRATCH = "/scratch"
 _SCRATCH_LINKS = {"/dev/shm": "/scratch/shm", "/var/tmp": "/scratch/vartmp"}  # noqa: S108 (the jail's)

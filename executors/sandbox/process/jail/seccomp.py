@@ -9,7 +9,7 @@ import errno
 import os
 import struct
 
-from executors.sandbox.process.jail import syscalls
+from executors.sandbox.supervision import syscalls
 
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000

@@ -9,16 +9,16 @@ the socket, and when a cell did not end by itself.
 import json
 import os
 import signal
-import socket
 import sys
 from typing import Any
 
-from executors.sandbox.process.jail import root, seccomp, wire
-from executors.sandbox.process.jail import syscalls as sc
+from executors.sandbox.process.jail import root, seccomp
 from executors.sandbox.process.jail.borrowed import BorrowedMemory
 from executors.sandbox.process.jail.cell import Cell, Provisions
 from executors.sandbox.process.jail.cgroup import Group
-from executors.sandbox.process.jail.order import Order
+from executors.sandbox.supervision import syscalls as sc
+from executors.sandbox.supervision import wire
+from executors.sandbox.supervision.order import Order
 
 _INSIDE_ID = 1000
 _HOST_ID_BASE = 1_000_000_000  # above every range that user-management tools hand out
@@ -31,16 +31,15 @@ _ALL_CAPABILITIES = (1 << (_LAST_CAPABILITY + 1)) - 1
 def main(descriptor: int, configuration: str) -> None:
     """Serve programs over the socket ``descriptor`` until the service closes it."""
     config = json.loads(configuration)
-    service = socket.socket(fileno=descriptor)
-    service.set_inheritable(False)
+    os.set_inheritable(descriptor, False)
     _close_all_but(descriptor)
     try:
         group = _isolate(config)
-        provisions = Provisions(service, group, seccomp.build(accounted=group is not None))
+        provisions = Provisions(descriptor, group, seccomp.build(accounted=group is not None))
     except (OSError, KeyError) as error:
-        wire.send(service, {"error": str(error)})
+        wire.send(descriptor, {"error": str(error)})
         return
-    wire.send(service, {"ready": True})
+    wire.send(descriptor, {"ready": True})
     _serve(provisions)
 
 
@@ -63,8 +62,7 @@ def _next_order(provisions: Provisions) -> Order | None:
     received = wire.receive(provisions.service)
     if received is None:
         return None
-    header, (code, stdin) = received
-    return Order(header, code, stdin)
+    return Order(*received)
 
 
 def _isolate(config: dict[str, Any]) -> Group | None:

@@ -1,16 +1,19 @@
-"""Frames between the executor service and its slots: a JSON header and raw bytes behind it.
+"""Frames between the executor service and who watches a program: a JSON header and raw bytes behind it.
 
 A frame without a header asks to cancel the program at work; where that has ended by then, the next
 reader passes over it.
 """
 
 import json
-import socket
+import os
 import struct
 from typing import Any
 
 PREFIX = struct.Struct("!II")
 CANCEL = PREFIX.pack(0, 0)
+
+_CHUNK = 1 << 20
+_MOST_AT_ONCE = 1024  # what the kernel takes in one call
 
 
 def encode(header: dict[str, Any], *blobs: bytes | bytearray) -> list[bytes | bytearray]:
@@ -29,32 +32,33 @@ def decode(text: bytes, body: bytes) -> tuple[dict[str, Any], list[bytes]]:
     return header, blobs
 
 
-def send(connection: socket.socket, header: dict[str, Any], *blobs: bytes | bytearray) -> None:
-    """Send a whole frame; large blobs are never held twice."""
+def send(descriptor: int, header: dict[str, Any], *blobs: bytes | bytearray) -> None:
+    """Write a whole frame; large blobs are never held twice."""
     parts = encode(header, *blobs)
-    sent = connection.sendmsg(parts)
+    sent = os.writev(descriptor, parts[:_MOST_AT_ONCE])
     for part in parts:
-        if sent < len(part):
-            connection.sendall(memoryview(part)[sent:])
+        left = memoryview(part)[sent:]
         sent = max(0, sent - len(part))
+        while left:
+            left = left[os.write(descriptor, left) :]
 
 
-def receive(connection: socket.socket) -> tuple[dict[str, Any], list[bytes]] | None:
+def receive(descriptor: int) -> tuple[dict[str, Any], list[bytes]] | None:
     """Block until a whole frame is there; null at the end of the stream."""
     header_size = 0
     while not header_size:
-        prefix = _exactly(connection, PREFIX.size)
+        prefix = _exactly(descriptor, PREFIX.size)
         if prefix is None:
             return None
         header_size, body_size = PREFIX.unpack(prefix)
-    text, body = _exactly(connection, header_size), _exactly(connection, body_size)
+    text, body = _exactly(descriptor, header_size), _exactly(descriptor, body_size)
     return None if text is None or body is None else decode(text, body)
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes | None:
+def _exactly(descriptor: int, size: int) -> bytes | None:
     parts = []
     while size:
-        part = connection.recv(min(size, 1 << 20))
+        part = os.read(descriptor, min(size, _CHUNK))
         if not part:
             return None
         parts.append(part)

@@ -1,11 +1,11 @@
-"""Resource limits: those that are the same for all programs once in a slot, the others in each cell."""
+"""Resource limits: those that are the same for all programs, and those of one stage."""
 
 import resource
 
-from executors.sandbox.process.jail.order import Stage
+from executors.sandbox.supervision.order import Stage
 
 OWN_PROCESSES = 2
-"""The slot and the cell, which the kernel counts with the program's own."""
+"""Watchers, which the kernel counts with the program's own: a slot and a cell."""
 
 _MORE_THAN_THE_GROUP = 64
 _OPEN_FILES = 256
@@ -25,7 +25,7 @@ _SAME_FOR_ALL = {
 
 
 class ResourceLimits:
-    """The limits of one slot. Where the service's own hard limits are lower, those hold."""
+    """The limits of one watcher. Where the service's own hard limits are lower, those hold."""
 
     def __init__(self) -> None:
         """Set what is the same for all programs, for this process too."""
@@ -37,21 +37,20 @@ class ResourceLimits:
             for kind in (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC)
         }
 
-    def apply(self, stage: Stage, *, counted: bool, last: bool) -> None:
-        """Set the limits of one stage; hard ones only for the last, since they could not be raised again.
+    def apply(self, stage: Stage, *, counted: bool) -> None:
+        """Set the limits of one stage, for good.
 
         Where processes are ``counted`` by a control group that one is to refuse first, as it tells.
         """
         processes = stage.processes + OWN_PROCESSES + (_MORE_THAN_THE_GROUP if counted else 0)
         # Whole seconds, and more than the limit, so that our own exact measure comes first.
-        self._set(resource.RLIMIT_CPU, int(stage.cpu_s) + 2, last=last)
-        self._set(resource.RLIMIT_FSIZE, stage.disk_bytes, last=last)
-        self._set(resource.RLIMIT_NPROC, processes, last=last)
+        self._set(resource.RLIMIT_CPU, int(stage.cpu_s) + 2)
+        self._set(resource.RLIMIT_FSIZE, stage.disk_bytes)
+        self._set(resource.RLIMIT_NPROC, processes)
 
-    def _set(self, kind: int, value: int, *, last: bool) -> None:
-        hard = self._hard[kind]
-        value = _at_most(value, hard)
-        resource.setrlimit(kind, (value, value if last else hard))
+    def _set(self, kind: int, value: int) -> None:
+        value = _at_most(value, self._hard[kind])
+        resource.setrlimit(kind, (value, value))
 
 
 def _at_most(value: int, hard: int) -> int:

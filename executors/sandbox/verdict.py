@@ -5,19 +5,22 @@ import signal
 from base64 import b64encode
 
 from crucible.models import Observation, Outcome
-from executors.sandbox.process.report import Report
+from executors.sandbox.report import Report
 
 _ENFORCED = {
     "cpu_limit": Outcome.CPU_LIMIT,
     "wall_limit": Outcome.WALL_LIMIT,
     "memory_limit": Outcome.MEMORY_LIMIT,
     "output_limit": Outcome.OUTPUT_LIMIT,
+    "disk_limit": Outcome.DISK_LIMIT,
     "cancelled": Outcome.CANCELLED,
 }
 _MIB = 1 << 20
 
 
-def observe(report: Report, stdout: bytes, stderr: bytes, isolation_level: str) -> Observation:
+def observe(
+    report: Report, stdout: bytes, stderr: bytes, isolation_level: str, *, compiling: bool = False
+) -> Observation:
     """The observation of a run that came to its end.
 
     Where the platform ended the program at a limit, the exit is reported as ``SIGKILL`` even if the
@@ -26,7 +29,9 @@ def observe(report: Report, stdout: bytes, stderr: bytes, isolation_level: str) 
     """
     exit_code, signal_name = _exit(report.status)
     outcome = _outcome(report, exit_code, signal_name)
-    if outcome in _ENFORCED.values():
+    if compiling and outcome in {Outcome.NONZERO_EXIT, Outcome.SIGNALLED}:
+        outcome = Outcome.COMPILE_ERROR
+    if report.killed_for or report.out_of_memory_kills:
         exit_code, signal_name = None, signal.SIGKILL.name
     return Observation(
         outcome=outcome,
@@ -64,8 +69,6 @@ def _outcome(report: Report, exit_code: int | None, signal_name: str | None) -> 
         return Outcome.OK
     if (limit := _limit_met(report, signal_name)) is not None:
         return limit
-    if report.compiling:
-        return Outcome.COMPILE_ERROR
     return Outcome.NONZERO_EXIT if signal_name is None else Outcome.SIGNALLED
 
 

@@ -4,12 +4,11 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import time
 
-from executors.sandbox.process.jail import meter
-from executors.sandbox.process.jail.order import Stage
-from executors.sandbox.process.jail.streams import Input, Output
+from executors.sandbox.supervision import meter
+from executors.sandbox.supervision.order import Stage
+from executors.sandbox.supervision.streams import Input, Output
 
 _SHORTEST_LOOK_S = 0.01
 _TRIES, _BETWEEN_TRIES_S = 50, 0.0002
@@ -36,7 +35,7 @@ class Supervisor:
     def __init__(
         self,
         stage: Stage,
-        service: socket.socket,
+        service: int,
         measured: meter.Meter,
         wake: int,
         cpus: int,
@@ -48,7 +47,7 @@ class Supervisor:
         self.stdout = Output(stage.output_bytes)
         self.stderr = Output(stage.output_bytes)
         self._stage = stage
-        self._service = service.fileno()
+        self._service = service
         self._meter = measured
         self._wake = wake
         self._cpus = cpus

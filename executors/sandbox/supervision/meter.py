@@ -3,7 +3,7 @@
 import os
 import time
 
-from executors.sandbox.process.jail.cgroup import Group
+from executors.sandbox.supervision.books import Books
 
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -32,29 +32,35 @@ class Meter:
         raise NotImplementedError
 
     def refused_processes(self) -> int:
-        """How often another process was refused; from what number it counts is the slot's to know."""
+        """How often another process was refused; from what number it counts is the caller's to know."""
         raise NotImplementedError
 
 
 class GroupMeter(Meter):
-    """Reads the slot's control group, by which the kernel itself keeps memory and processes limited."""
+    """Reads a control group, by which the kernel itself keeps memory and processes limited.
 
-    def __init__(self, group: Group) -> None:
-        self._group = group
-        self.alarm = group.alarm
-        self._cpu_before = group.cpu_seconds() - time.process_time()
+    Without an ``alarm`` the kernel's count of what it ended for want of memory is looked at.
+    """
+
+    def __init__(self, books: Books, alarm: int | None) -> None:
+        self._books = books
+        self.alarm = alarm
+        self._cpu_before = books.cpu_seconds() - time.process_time()
+        self._kills_before = books.out_of_memory_kills()
+        if alarm is None:
+            self.look_every_s = _POLL_S
 
     def cpu_seconds(self, reaped: float) -> float:  # noqa: ARG002 (the group's own sum has them)
         """See ``Meter``."""
-        return self._group.cpu_seconds() - time.process_time() - self._cpu_before  # without the cell's own
+        return self._books.cpu_seconds() - time.process_time() - self._cpu_before  # without the watcher's own
 
-    def over_memory(self, memory_bytes: int, processes: int) -> bool:  # noqa: ARG002 (never)
-        """See ``Meter``."""
-        return False
+    def over_memory(self, memory_bytes: int, processes: int) -> bool:  # noqa: ARG002 (the group has both)
+        """See ``Meter``; here, whether the kernel has ended one process and left others."""
+        return self.alarm is None and self._books.out_of_memory_kills() > self._kills_before
 
     def refused_processes(self) -> int:
         """See ``Meter``."""
-        return self._group.refused_processes()
+        return self._books.refused_processes()
 
 
 class ProcessMeter(Meter):
@@ -83,7 +89,7 @@ class ProcessMeter(Meter):
 
 
 def own_memory_bytes() -> int:
-    """Memory of this process that is no file's: what a cell and its slot, which share theirs, hold."""
+    """Memory of this process that is no file's: of a watcher, what is not its program's."""
     with open("/proc/self/statm", "rb") as file:
         _, resident, of_files, *_ = file.read().split()
     return (int(resident) - int(of_files)) * _PAGE

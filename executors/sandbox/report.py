@@ -1,18 +1,17 @@
-"""What a cell tells of a program that came to its end."""
+"""What whoever watched a program tells of its end."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Report:
-    """Wait status, times and counts of the program's last stage.
+    """Wait status, times and counts.
 
-    ``killed_for`` names the limit, or ``cancelled``, for which the cell ended it, else null.
+    ``killed_for`` names the limit, or ``cancelled``, for which the program was ended, else null.
     ``out_of_memory_kills`` and ``refused_processes`` are the kernel's counts over the whole run.
     """
 
     number: int
-    compiling: bool
     status: int
     killed_for: str | None
     duration_s: float

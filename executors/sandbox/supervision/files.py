@@ -1,0 +1,61 @@
+"""The files a program is given, and those it leaves."""
+
+import os
+import stat
+from typing import NamedTuple
+
+_MOST_COLLECTED_BYTES = 64 << 20
+_WRITE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ANYONE_RUNS = 0o111
+
+
+class File(NamedTuple):
+    """A file by its path in the working folder, and whether it may be run."""
+
+    path: str
+    content: bytes
+    executable: bool = False
+
+
+class TooLargeError(Exception):
+    """What a program leaves is more than is carried from one place to another."""
+
+
+def place(folder: str, files: list[File]) -> None:
+    """Write ``files`` into ``folder``, in which nothing is yet."""
+    for file in files:
+        path = f"{folder}/{file.path}"
+        if "/" in file.path:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        descriptor = os.open(path, _WRITE_NEW, 0o755 if file.executable else 0o644)
+        left = memoryview(file.content)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.close(descriptor)
+
+
+def collect(folder: str) -> list[File]:
+    """The regular files in ``folder`` and below, links and all else left out; raises ``TooLargeError``.
+
+    To be called when nothing runs any more that could exchange one file for another.
+    """
+    found: list[File] = []
+    room = _MOST_COLLECTED_BYTES
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            path = f"{inside}/{name}"
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                continue
+            content, mode = _read(path, room)
+            room -= len(content)
+            found.append(File(os.path.relpath(path, folder), content, bool(mode & _ANYONE_RUNS)))
+    return found
+
+
+def _read(path: str, room: int) -> tuple[bytes, int]:
+    with open(os.open(path, _READ), "rb") as file:
+        content = file.read(room + 1)
+        if len(content) > room:
+            raise TooLargeError
+        return content, os.fstat(file.fileno()).st_mode
