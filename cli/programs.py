@@ -18,6 +18,10 @@ _LANGUAGE_OF = {
     ".cpp": "cpp",
     ".cxx": "cpp",
     ".java": "java",
+    ".go": "go",
+    ".rs": "rust",
+    ".rb": "ruby",
+    ".pl": "perl",
 }
 _NAME_LENGTH = 200
 

@@ -1,10 +1,13 @@
 """What holds for every test."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from executors.sandbox.docker.images import FAMILIES
+from tests.support.docker_daemon import build_images, docker_daemon
 
 # Machines are shared and slow at times; no test of ours is about how long an example takes.
 settings.register_profile("crucible", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,3 +25,12 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"skipped under CI: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def docker_host() -> Iterator[str]:
+    """A Docker daemon with all of the sandbox's images, named by DOCKER_HOST as long as tests run."""
+    with docker_daemon() as address, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DOCKER_HOST", address)
+        build_images(*FAMILIES)
+        yield address

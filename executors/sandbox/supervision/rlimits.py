@@ -38,7 +38,7 @@ class ResourceLimits:
         }
 
     def apply(self, stage: Stage, *, counted: bool) -> None:
-        """Set the limits of one stage, for good.
+        """Set the limits of one stage, for good. That on processes is by user: each program has its own.
 
         Where processes are ``counted`` by a control group that one is to refuse first, as it tells.
         """

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from typing import Any
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -74,6 +75,11 @@ def _check(result: int, call: str, *details: object) -> int:
     return result
 
 
+def system_call(number: int, *arguments: Any) -> int:
+    """Call the kernel by number, where the C library has no name for it, with arguments ready for ctypes."""
+    return _check(_libc.syscall(ctypes.c_long(number), *arguments), f"system call {number}", *arguments)
+
+
 def unshare(flags: int) -> None:
     """Move this process (for PIDs: its future children) into new namespaces."""
     _check(_libc.unshare(flags), "unshare", hex(flags))
@@ -95,15 +101,14 @@ def bind_read_only(source: str, target: str) -> None:
     """Show ``source`` and all that is mounted below it at ``target``: no writing, no devices, no setuid."""
     mount(source, target, None, MS_BIND | MS_REC)
     attributes = MountAttributes(_MOUNT_ATTR_RDONLY | _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV, 0, 0, 0)
-    result = _libc.syscall(
-        ctypes.c_long(_MOUNT_SETATTR),
+    system_call(
+        _MOUNT_SETATTR,
         ctypes.c_int(_AT_FDCWD),
         target.encode(),
         ctypes.c_uint(_AT_RECURSIVE),
         ctypes.byref(attributes),
         ctypes.c_size_t(ctypes.sizeof(attributes)),
     )
-    _check(result, "mount_setattr", target, "read-only")
 
 
 def pivot_into(new_root: str) -> None:

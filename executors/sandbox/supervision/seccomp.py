@@ -10,68 +10,22 @@ import os
 import struct
 
 from executors.sandbox.supervision import syscalls
+from executors.sandbox.supervision.forbidden import (
+    ALL_NAMESPACES,
+    DENIED,
+    KILLED,
+    SOCKET_FAMILIES,
+    UNACCOUNTED,
+)
 
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER, _ARCHITECTURE, _ARGUMENT_0 = 0, 4, 16
 _INSTRUCTION_SIZE = 8
 _X32_BIT = 0x40000000
-_ALL_NAMESPACES = 0x7E020080  # every CLONE_NEW* flag
-_ALLOWED_FAMILIES = (1, 2, 10)  # local sockets, IPv4 and IPv6
 
 _AUDIT_ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
-# Each name with its number on either architecture, in the order of _AUDIT_ARCHITECTURE.
-_DENIED = {
-    "ptrace": (101, 117),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "kcmp": (312, 272),
-    "mount": (165, 40),
-    "umount2": (166, 39),
-    "pivot_root": (155, 41),
-    "chroot": (161, 51),
-    "open_tree": (428, 428),
-    "move_mount": (429, 429),
-    "fsopen": (430, 430),
-    "fsconfig": (431, 431),
-    "fsmount": (432, 432),
-    "fspick": (433, 433),
-    "mount_setattr": (442, 442),
-    "unshare": (272, 97),
-    "setns": (308, 268),
-    "add_key": (248, 217),
-    "request_key": (249, 218),
-    "keyctl": (250, 219),
-    "bpf": (321, 280),
-    "perf_event_open": (298, 241),
-    "userfaultfd": (323, 282),
-    "io_uring_setup": (425, 425),
-    "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427),
-    "name_to_handle_at": (303, 264),
-    "open_by_handle_at": (304, 265),
-    "quotactl": (179, 60),
-    "acct": (163, 89),
-    "swapon": (167, 224),
-    "swapoff": (168, 225),
-    "settimeofday": (164, 170),
-    "clock_settime": (227, 112),
-    "syslog": (103, 116),
-}
-_KILLED = {
-    "kexec_load": (246, 104),
-    "kexec_file_load": (320, 294),
-    "init_module": (175, 105),
-    "finit_module": (313, 273),
-    "delete_module": (176, 106),
-    "reboot": (169, 142),
-}
-_UNACCOUNTED = {
-    # Memory that belongs to no process: only a control group counts it.
-    "memfd_create": (319, 279),
-    "shmget": (29, 194),
-}
 _CLONE, _CLONE3 = (56, 220), (435, 435)
 _SOCKETS = {"socket": (41, 198), "socketpair": (53, 199)}
 
@@ -87,7 +41,7 @@ def _answer(action: int) -> bytes:
 def _clone_rule() -> bytes:
     return (
         _instruction(_LOAD, _ARGUMENT_0)
-        + _instruction(_JUMP_ANY_BIT, _ALL_NAMESPACES, 0, 1)
+        + _instruction(_JUMP_ANY_BIT, ALL_NAMESPACES, 0, 1)
         + _answer(_ERRNO | errno.EPERM)
         + _answer(_ALLOW)
     )
@@ -95,8 +49,8 @@ def _clone_rule() -> bytes:
 
 def _socket_rule() -> bytes:
     tests = [
-        _instruction(_JUMP_EQUAL, family, len(_ALLOWED_FAMILIES) - index, 0)
-        for index, family in enumerate(_ALLOWED_FAMILIES)
+        _instruction(_JUMP_EQUAL, family, len(SOCKET_FAMILIES) - index, 0)
+        for index, family in enumerate(SOCKET_FAMILIES)
     ]
     refused = _answer(_ERRNO | errno.EAFNOSUPPORT)
     return _instruction(_LOAD, _ARGUMENT_0) + b"".join(tests) + refused + _answer(_ALLOW)
@@ -104,9 +58,9 @@ def _socket_rule() -> bytes:
 
 def _rules(column: int, *, accounted: bool) -> dict[int, bytes]:
     """What to do with each system call that is not simply allowed, by its number."""
-    denied = _DENIED if accounted else _DENIED | _UNACCOUNTED
+    denied = DENIED if accounted else DENIED | UNACCOUNTED
     rules = {numbers[column]: _answer(_ERRNO | errno.EPERM) for numbers in denied.values()}
-    rules |= {numbers[column]: _answer(_KILL) for numbers in _KILLED.values()}
+    rules |= {numbers[column]: _answer(_KILL) for numbers in KILLED.values()}
     rules |= {numbers[column]: _socket_rule() for numbers in _SOCKETS.values()}
     rules[_CLONE[column]] = _clone_rule()
     # Its flags are behind a pointer where no filter can look; callers then fall back to clone.

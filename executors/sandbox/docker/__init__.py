@@ -1,0 +1,1 @@
+"""The Docker sandbox: prewarmed containers, each used for one program."""

@@ -1,0 +1,139 @@
+"""The images of the Docker sandbox: one a family of languages, built here, known by what went into them."""
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, BuildError, DockerException, ImageNotFound
+
+from crucible.errors import SandboxUnavailable
+
+BASE = "debian:bookworm-slim"
+FAMILIES = {
+    "script": "perl",
+    "node": "nodejs",
+    "native": "gcc g++ libc6-dev",
+    "java": "default-jdk-headless",
+    "go": "golang-go",
+    "rust": "rustc gcc libc6-dev",
+    "ruby": "ruby",
+}
+"""Debian's packages in each image, beside Python, which the launcher needs."""
+
+_SOURCES = Path(__file__).resolve().parents[3]
+_INSIDE = (
+    "executors/__init__.py",
+    "executors/sandbox/__init__.py",
+    "executors/sandbox/docker/__init__.py",
+    "executors/sandbox/docker/launcher.py",
+)
+_LAUNCH = """import sys
+sys.path.insert(0, "/crucible")
+from executors.sandbox.docker.launcher import main
+main()
+"""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as it should be. ``id`` is null where it has not been built from just this."""
+
+    family: str
+    tag: str
+    id: str | None
+    size_bytes: int
+
+
+def listed(client: docker.DockerClient) -> list[Image]:
+    """All images, built or not. Raises ``SandboxUnavailable`` when the daemon does not answer."""
+    try:
+        base = _base_id(client)
+        return [_image(client, family, base) for family in FAMILIES]
+    except DockerException as error:
+        raise unreachable(error) from error
+
+
+def build(client: docker.DockerClient, family: str) -> Iterator[str]:
+    """Build one image and yield what Docker says meanwhile, line by line.
+
+    Raises ``SandboxUnavailable``, also where the base image is not there.
+    """
+    try:
+        base = _base_id(client)
+        if base is None:
+            raise SandboxUnavailable(f"there is no image {BASE}; run `crucible images build`, which gets it")
+        arguments = {"BASE": base, "PACKAGES": FAMILIES[family]}
+        steps = client.api.build(
+            fileobj=_context(),
+            custom_context=True,
+            tag=_tag(family, base),
+            buildargs=arguments,
+            network_mode="host",
+            rm=True,
+            forcerm=True,
+            labels={"crucible.family": family},
+            decode=True,
+        )
+        for step in steps:
+            if "error" in step:
+                raise SandboxUnavailable(f"the image of {family} could not be built: {step['error'].strip()}")
+            yield step.get("stream", "").strip()
+    except (APIError, BuildError) as error:
+        raise SandboxUnavailable(f"the image of {family} could not be built: {error}") from error
+    except DockerException as error:
+        raise unreachable(error) from error
+
+
+def unreachable(error: Exception) -> SandboxUnavailable:
+    """The fault of a Docker daemon that does not answer."""
+    return SandboxUnavailable(f"the Docker daemon does not answer ({error}); start it, or set DOCKER_HOST")
+
+
+def _image(client: docker.DockerClient, family: str, base: str | None) -> Image:
+    tag = _tag(family, base or BASE)
+    try:
+        found = client.images.get(tag)
+    except ImageNotFound:
+        return Image(family, tag, None, 0)
+    return Image(family, tag, found.id, found.attrs["Size"])
+
+
+def _base_id(client: docker.DockerClient) -> str | None:
+    try:
+        found: str | None = client.images.get(BASE).id
+    except ImageNotFound:
+        return None
+    return found
+
+
+def _tag(family: str, base: str) -> str:
+    """A name that changes with anything that goes into the image."""
+    recipe = hashlib.sha256(f"{base}\n{FAMILIES[family]}\n".encode())
+    for name, content in _contents().items():
+        recipe.update(f"{name}\n{len(content)}\n".encode() + content)
+    return f"crucible/{family}:{recipe.hexdigest()[:12]}"
+
+
+def _context() -> io.BytesIO:
+    """What is sent to Docker: the Dockerfile and the launcher."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, content in _contents().items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    packed.seek(0)
+    return packed
+
+
+def _contents() -> dict[str, bytes]:
+    watchers = (_SOURCES / "executors/sandbox/supervision").glob("*.py")
+    inside = [_SOURCES / name for name in _INSIDE] + sorted(watchers)
+    files: dict[str, Any] = {"Dockerfile": Path(__file__).with_name("Dockerfile").read_bytes()}
+    files["crucible/launch.py"] = _LAUNCH.encode()
+    return files | {f"crucible/{path.relative_to(_SOURCES)}": path.read_bytes() for path in inside}

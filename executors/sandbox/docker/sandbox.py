@@ -1,0 +1,209 @@
+"""The Docker sandbox: one program, one container, started before the program came."""
+
+import asyncio
+import os
+
+import docker
+import structlog
+
+from crucible.errors import SandboxUnavailable
+from crucible.models import Limits, Observation, Outcome
+from executors.sandbox import orders, verdict
+from executors.sandbox.admission import Admission, Turn
+from executors.sandbox.docker import images, owner
+from executors.sandbox.docker.containers import FAULTS, Container, Containers, Kind
+from executors.sandbox.docker.pool import Pool
+from executors.sandbox.docker.probe import PROBE
+from executors.sandbox.interface import Program, Sandbox, Stage
+from executors.sandbox.orders import Ran
+from executors.sandbox.supervision.account import KERNEL_BYTES
+from executors.sandbox.supervision.files import File
+
+RUNC, RUNSC = "containers+cgroups+seccomp", "gvisor+cgroups+seccomp"
+
+_MIB = 1 << 20
+_STEP = 4 * _MIB
+_LAUNCHER_PROCESSES = 1
+_COPIES = 3  # of files and input that a launcher and its file system hold
+_FIRST_USER, _USERS_EACH = 1_000_000_000, 256  # above every range that user-management tools hand out
+_OVERDUE_FACTOR = 6  # the launcher allows up to five times the wall limit on a machine short of CPU
+_OVERDUE_S = 30
+_ONLY_ORDER = 1
+
+
+class DockerSandbox(Sandbox):
+    """Programs in containers of the local Docker daemon, at most ``slots`` at once.
+
+    ``name`` tells whose containers they are; ``warm`` of each kind used lately wait for programs.
+    ``runtime`` names one of the daemon's; null: gVisor's ``runsc`` where the daemon has it, else its default.
+    """
+
+    def __init__(self, slots: int, name: str, *, warm: int, runtime: str | None = None) -> None:
+        self._admission = Admission(slots)
+        self._name = name
+        self._warm = warm
+        self._runtime = runtime
+        self._client: docker.DockerClient
+        self._containers: Containers
+        self._pool: Pool | None = None
+        self._images: dict[str, str] = {}
+        self._log = structlog.get_logger()
+        self.isolation_level = RUNC
+
+    async def open(self) -> None:
+        """See ``Sandbox.open``; removes containers of dead executors of this name first."""
+        try:
+            await asyncio.to_thread(self._connect)
+            for container in await self._containers.labelled(f"{owner.NAME_LABEL}={self._name}"):
+                if owner.is_dead(container["Labels"][owner.OWNER_LABEL]):
+                    await self._containers.remove_by_id(container["Id"])
+        except FAULTS as error:
+            raise images.unreachable(error) from error
+        if not self._images:
+            raise SandboxUnavailable("no image is built from what is installed; run `crucible images build`")
+        await self._probe()
+
+    def keep_warm(self) -> None:
+        """See ``Sandbox.keep_warm``."""
+        if self._pool is not None:
+            script = self._images.get("script")
+            self._pool.keep_warm(Kind(script, Limits().disk_mb) if script else None)
+
+    async def run(self, program: Program, run_id: str) -> Observation:
+        """See ``Sandbox.run``."""
+        ran = await self._admitted(program, run_id, collect=False)
+        if isinstance(ran, Observation):
+            return ran
+        return verdict.observe(ran.report, ran.stdout, ran.stderr, self.isolation_level)
+
+    async def compile(self, program: Program, run_id: str) -> tuple[Observation, tuple[File, ...]]:
+        """See ``Sandbox.compile``."""
+        ran = await self._admitted(program, run_id, collect=True)
+        if isinstance(ran, Observation):
+            return ran, ()
+        seen = verdict.observe(ran.report, ran.stdout, ran.stderr, self.isolation_level, compiling=True)
+        return seen, ran.files
+
+    def locate(self, family: str, command: str) -> str | None:
+        """See ``Sandbox.locate``; Debian, of which all images are made, has its commands in one place."""
+        return f"/usr/bin/{command}" if family in self._images else None
+
+    async def cancel(self, run_id: str) -> bool:
+        """See ``Sandbox.cancel``."""
+        return self._admission.cancel(run_id)
+
+    async def close(self) -> None:
+        """See ``Sandbox.close``."""
+        if self._pool is None:
+            return
+        pool, self._pool = self._pool, None
+        for run_id in self._admission.present:
+            self._admission.cancel(run_id)
+        await self._admission.emptied()
+        await pool.close()
+        await asyncio.to_thread(self._client.close)
+
+    def _connect(self) -> None:
+        self._client = docker.from_env()
+        info = self._client.info()
+        if self._runtime is None and "runsc" in info["Runtimes"]:
+            self._runtime = "runsc"
+        if self._runtime == "runsc":
+            self.isolation_level = RUNSC
+        self._images = {image.family: image.id for image in images.listed(self._client) if image.id}
+        first_user = _FIRST_USER + os.getpid() * _USERS_EACH
+        self._containers = Containers(self._client, owner.labels(self._name), first_user, self._runtime)
+        self._pool = Pool(self._containers, self._warm, self._prepare)
+
+    async def _prepare(self, container: Container) -> None:
+        limits = Limits()
+        await self._containers.limit(container, _memory_bytes(container, limits, 0), _processes(limits))
+
+    async def _admitted(self, program: Program, run_id: str, *, collect: bool) -> Ran | Observation:
+        async with self._admission.turn(run_id) as turn:
+            if turn.cancelled:
+                return self._cancelled()
+            pool = self._pool
+            image = self._images.get(program.family)
+            if pool is None or image is None:
+                return self._sandbox_error(
+                    f"there is no image for {program.family}" if pool else "the sandbox is being closed"
+                )
+            payload = sum(len(file.content) for file in program.files)
+            try:
+                container = await pool.take(Kind(image, program.stage.limits.disk_mb + payload // _MIB))
+            except FAULTS as error:
+                return self._sandbox_error(f"no container could be started: {error}")
+            return await self._used(pool, container, turn, program, collect=collect)
+
+    async def _used(
+        self, pool: Pool, container: Container, turn: Turn, program: Program, *, collect: bool
+    ) -> Ran | Observation:
+        """Run the program in ``container``, which is removed in any case."""
+        try:
+            ran = await self._ran(container, turn, program, collect=collect)
+        except asyncio.CancelledError:
+            # Its program must not outlive the one who asked for it.
+            await asyncio.shield(self._containers.remove(container))
+            raise
+        pool.discard(container)
+        return ran
+
+    async def _ran(
+        self, container: Container, turn: Turn, program: Program, *, collect: bool
+    ) -> Ran | Observation:
+        try:
+            await self._limit(container, program)
+            if turn.cancelled:
+                return self._cancelled()
+            turn.end = container.launcher.cancel
+            limits = program.stage.limits
+            async with asyncio.timeout(_OVERDUE_S + _OVERDUE_FACTOR * limits.wall_s):
+                container.launcher.send(*orders.frame(_ONLY_ORDER, program, collect=collect))
+                header, blobs = await container.launcher.receive()
+        except FAULTS as error:
+            return await self._lost(container, error)
+        if "error" in header:
+            return self._sandbox_error(header["error"])
+        return orders.read(header, blobs)
+
+    async def _limit(self, container: Container, program: Program) -> None:
+        payload = len(program.stdin) + sum(len(file.content) for file in program.files)
+        limits = program.stage.limits
+        wanted = _memory_bytes(container, limits, payload), _processes(limits)
+        if wanted != (container.memory_bytes, container.processes):
+            await self._containers.limit(container, *wanted)
+
+    async def _lost(self, container: Container, error: Exception) -> Observation:
+        try:
+            if await self._containers.was_out_of_memory(container):
+                return verdict.out_of_memory(self.isolation_level)
+        except FAULTS as fault:
+            error = fault
+        return self._sandbox_error(f"the container was lost: {error or 'its program is overdue'}")
+
+    async def _probe(self) -> None:
+        family = "script" if "script" in self._images else next(iter(self._images))
+        stage = Stage(("/usr/bin/python3", "-I", "-S", "/box/probe.py"), Limits())
+        probe = Program(family, (File("probe.py", PROBE.encode()),), b"", {}, stage)
+        seen = await self.run(probe, "probe")
+        if seen.stdout != b"isolated\n":
+            said = (seen.stderr.decode(errors="replace").strip().splitlines() or [seen.detail or ""])[-1]
+            raise SandboxUnavailable(f"containers do not isolate: the probe ended as {seen.outcome} ({said})")
+
+    def _cancelled(self) -> Observation:
+        return Observation(outcome=Outcome.CANCELLED, isolation_level=self.isolation_level)
+
+    def _sandbox_error(self, detail: str) -> Observation:
+        self._log.error("sandbox_error", detail=detail)
+        return Observation(outcome=Outcome.SANDBOX_ERROR, isolation_level=self.isolation_level, detail=detail)
+
+
+def _memory_bytes(container: Container, limits: Limits, payload: int) -> int:
+    """The container's limit that leaves the program its own: what the launcher needs comes on top."""
+    own = container.used_bytes + KERNEL_BYTES + _COPIES * payload + 2 * (limits.output_kb << 10)
+    return (limits.memory_mb << 20) + -(-own // _STEP) * _STEP  # in steps, so that few need be set anew
+
+
+def _processes(limits: Limits) -> int:
+    return limits.processes + _LAUNCHER_PROCESSES
