@@ -14,6 +14,7 @@ from docker.errors import DockerException
 from crucible.errors import SandboxUnavailable
 from executors.languages import LANGUAGES
 from executors.sandbox.docker import base, images
+from executors.sandbox.docker.daemon import connected, unreachable
 
 _PLATFORM_FAULT = 4
 
@@ -28,7 +29,7 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no family {unknown[0]!r}; there are {', '.join(images.FAMILIES)}")
     try:
-        client = docker.from_env()
+        client = connected()
         if wish.wish == "build":
             _build(client, wish.families or list(images.FAMILIES))
         for image in images.listed(client):
@@ -37,8 +38,8 @@ def main() -> int:
     except SandboxUnavailable as error:
         sys.stderr.write(f"{error}\n")
         return _PLATFORM_FAULT
-    except DockerException as error:
-        sys.stderr.write(f"{images.unreachable(error)}\n")
+    except (DockerException, OSError) as error:
+        sys.stderr.write(f"{unreachable(error)}\n")
         return _PLATFORM_FAULT
     return 0
 

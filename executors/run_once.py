@@ -4,7 +4,10 @@ Reads ``{"language", "code", "stdin"?, "limits"?}`` from standard input and prin
 """
 
 import asyncio
+import signal
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 from pydantic import ConfigDict, ValidationError
 
@@ -13,6 +16,9 @@ from crucible.models import Evaluation, Observation, Outcome
 from crucible.settings import ExecutorSettings, load
 from executors.executor import Executor
 from executors.languages import LANGUAGES
+
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_INTERRUPTED = 130
 
 
 class Order(Evaluation):
@@ -50,15 +56,35 @@ def parse(text: bytes) -> Order:
     return order
 
 
+async def _ended_by_signals(work: Coroutine[Any, Any, Observation]) -> Observation:
+    """The result of ``work``, which the first signal that asks us to end cancels, leaving nothing behind."""
+    loop, running = asyncio.get_running_loop(), asyncio.ensure_future(work)
+
+    def end() -> None:
+        for number in _ENDINGS:
+            loop.add_signal_handler(number, _do_nothing)
+        running.cancel()
+
+    for number in _ENDINGS:
+        loop.add_signal_handler(number, end)
+    return await running
+
+
+def _do_nothing() -> None:
+    """Go on with what the first signal has begun."""
+
+
 def main() -> int:
-    """Exit 0 when an observation was made, 2 on input that does not fit."""
+    """Exit 0 when an observation was made, 2 on input that does not fit, 130 after a signal to end."""
     try:
         order = parse(sys.stdin.buffer.read())
-        settings = load(ExecutorSettings).model_copy(update={"slots": 1})
-        seen = asyncio.run(run_once(order, settings))
+        settings = load(ExecutorSettings).model_copy(update={"slots": 1, "warm_containers": 0})
+        seen = asyncio.run(_ended_by_signals(run_once(order, settings)))
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except asyncio.CancelledError:
+        return _INTERRUPTED
     sys.stdout.write(seen.model_dump_json() + "\n")
     return 0
 

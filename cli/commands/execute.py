@@ -2,10 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -16,6 +20,8 @@ from cli.programs import language_of, read_text
 from cli.terminal.evaluate_view import render_observation
 from crucible.errors import InputError, PlatformError
 from crucible.models import Observation
+
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Sandbox(StrEnum):
@@ -59,20 +65,49 @@ def command(
             "stdin": read_text(stdin) if stdin else "",
         }
         order = json.dumps(fields).encode()
-    # One process away: nothing but an executor ever imports a sandbox.
-    done = subprocess.run(
-        [sys.executable, "-m", "executors.run_once"],
-        input=order,
-        env={**os.environ, "CRUCIBLE_EXECUTOR_SANDBOX": sandbox.value},
-        capture_output=True,
-        check=False,
-    )
-    said = done.stderr.decode(errors="replace").strip().splitlines()
-    if done.returncode == Exit.USAGE:
-        raise InputError(said[-1])
-    if done.returncode != Exit.OK:
-        raise PlatformError(f"the sandbox process failed with {done.returncode}: {said[-1] if said else ''}")
+    observation = _observed(order, sandbox)
     if as_json or str(file) == "-":
-        sys.stdout.buffer.write(done.stdout)
+        sys.stdout.buffer.write(observation)
     else:
-        Console().print(render_observation(Observation.model_validate_json(done.stdout.splitlines()[-1])))
+        Console().print(render_observation(Observation.model_validate_json(observation.splitlines()[-1])))
+
+
+def _observed(order: bytes, sandbox: Sandbox) -> bytes:
+    """The observation as JSON. One process away: nothing but an executor ever imports a sandbox."""
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "executors.run_once"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "CRUCIBLE_EXECUTOR_SANDBOX": sandbox.value},
+        start_new_session=True,  # signals reach it through us, and once
+    )
+    with runner, _forwarding(runner) as received:
+        stdout, stderr = runner.communicate(order)
+    if received:
+        raise SystemExit(128 + received[0])
+    said = stderr.decode(errors="replace").strip().splitlines()
+    if runner.returncode == Exit.USAGE:
+        raise InputError(said[-1])
+    if runner.returncode != Exit.OK:
+        raise PlatformError(
+            f"the sandbox process failed with {runner.returncode}: {said[-1] if said else ''}"
+        )
+    return stdout
+
+
+@contextmanager
+def _forwarding(runner: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Hand on signals that ask us to end, since the program must end first; yields those that came."""
+    received: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        runner.send_signal(number)
+
+    kept = {number: signal.signal(number, forward) for number in _ENDINGS}
+    try:
+        yield received
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -10,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import docker
+import psutil
 import pytest
 from docker.errors import DockerException
 
 from executors.sandbox.docker import base, images
+from executors.sandbox.docker.daemon import connected
 
 _PATIENCE_S = 60
 
@@ -32,7 +35,7 @@ def docker_daemon() -> Iterator[str]:
 
 def build_images(*families: str) -> None:
     """Have these images in the daemon of DOCKER_HOST; quick where nothing has changed."""
-    client = docker.from_env()
+    client = connected()
     try:
         base.ensure(client)
         for family in families:
@@ -44,8 +47,8 @@ def build_images(*families: str) -> None:
 
 def _answers() -> bool:
     try:
-        client = docker.from_env()
-    except DockerException:
+        client = connected()
+    except (DockerException, OSError):
         return False
     client.close()
     return True
@@ -55,27 +58,69 @@ def _answers() -> bool:
 def _own_daemon() -> Iterator[str]:
     """A daemon with a socket of its own. Its images stay on this machine, so that they are built once."""
     with tempfile.TemporaryDirectory(prefix="crucible-docker-") as folder:
-        address = f"unix://{folder}/docker.sock"
-        words = [
-            *("dockerd", "--host", address, "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"),
-            *("--bridge", "none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"),
-        ]
-        with Path(folder, "log").open("wb") as log:
-            daemon = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+        daemon = Daemon(Path(folder))
+        daemon.start()
         try:
-            _wait_for(daemon, address, Path(folder, "log"))
-            yield address
+            yield daemon.address
         finally:
-            daemon.terminate()
-            daemon.wait(_PATIENCE_S)
+            daemon.stop()
+
+
+class Daemon:
+    """A daemon of our own in ``folder``. Its images are there too with ``apart``, else where others are."""
+
+    def __init__(self, folder: Path, *, apart: bool = False) -> None:
+        self.address = f"unix://{folder}/docker.sock"
+        self.folder = folder
+        self._log = folder / "log"
+        self._words = [
+            *(
+                "dockerd",
+                "--host",
+                self.address,
+                "--exec-root",
+                f"{folder}/exec",
+                "--pidfile",
+                f"{folder}/pid",
+            ),
+            *("--bridge", "none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"),
+            *(("--data-root", f"{folder}/data") if apart else ()),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._words, stdout=log, stderr=log, start_new_session=True)
+        _wait_for(self._process, self.address, self._log)
+
+    def stop(self) -> None:
+        """Ends it in good order, and all containers."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(_PATIENCE_S)
+            self._process = None
+
+    def kill(self) -> None:
+        """Ends it, and the containerd it has started, without a chance to do anything."""
+        assert self._process is not None
+        started = psutil.Process(self._process.pid).children()
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        for each in started:
+            each.kill()
+        psutil.wait_procs(started, _PATIENCE_S)
 
 
 def _wait_for(daemon: subprocess.Popen[bytes], address: str, log: Path) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(address.removeprefix("unix://"))
             docker.DockerClient(address).close()
-        except DockerException:
+        except (DockerException, OSError):
             assert daemon.poll() is None, log.read_text(errors="replace")
             assert time.monotonic() < deadline, log.read_text(errors="replace")
             time.sleep(0.1)

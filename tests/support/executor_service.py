@@ -1,5 +1,6 @@
 """The real executor service, as a process of its own."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -12,7 +13,10 @@ from typing import Any
 import httpx
 import psutil
 
+from executors.sandbox.process.jail import cgroup
+from tests.support.programs import processes_with
 from tests.support.valkey import free_port
+from tests.support.waiting import eventually
 
 TOKEN = "token-of-the-tests"
 _STARTS_WITHIN_S = 60
@@ -45,6 +49,24 @@ class ExecutorService:
     def execute(self, run_id: str, code: str, language: str = "bash", **more: Any) -> httpx.Response:
         """Ask for one run."""
         return self.http.post("/execute", json={"id": run_id, "language": language, "code": code} | more)
+
+    def sleep(self, marker: str) -> httpx.Response:
+        """A run that lasts until it is ended; its process is known by ``marker``."""
+        return self.execute(marker, f"echo on; {sleeper(marker)}", limits={"wall_s": 300})
+
+    def batch(self, run_id: str, stdins: list[str], **more: Any) -> httpx.Response:
+        """Ask for one run per script in ``stdins``, all by one program."""
+        return self.http.post("/execute", json=batch_of(run_id, stdins, **more))
+
+    def stream(self, body: dict[str, Any]) -> contextlib.AbstractContextManager[httpx.Response]:
+        """Ask for a batch whose lines come as they are there."""
+        headers = {"Accept": "application/x-ndjson"}
+        return self.http.stream("POST", "/execute", json=body, headers=headers)
+
+    def health(self) -> dict[str, Any]:
+        """What it says of itself."""
+        found: dict[str, Any] = self.http.get("/health").json()
+        return found
 
     def descendants(self) -> list[psutil.Process]:
         """All processes below it: slots, cells and programs."""
@@ -79,3 +101,36 @@ def executor_service(**settings: str) -> Iterator[ExecutorService]:
         service.http.close()
         service.process.kill()
         service.process.communicate()
+
+
+def batch_of(run_id: str, stdins: list[str], **more: Any) -> dict[str, Any]:
+    """The order of a bash program that runs what it reads."""
+    cases = [{"stdin": stdin} for stdin in stdins]
+    order = {"id": run_id, "language": "bash", "code": "source /dev/stdin", "cases": cases}
+    return order | {"limits": {"wall_s": 300}} | more
+
+
+def sleeper(marker: str) -> str:
+    """A command that lasts longer than any test; its process is known by ``marker``."""
+    return f"exec -a {marker} sleep 300"
+
+
+def seen_at_work(marker: str) -> None:
+    """Returns once a program known by ``marker`` is there."""
+    asyncio.run(eventually(lambda: bool(processes_with(marker))))
+
+
+def seen_gone(marker: str) -> None:
+    """Returns once no program known by ``marker`` is there."""
+    asyncio.run(eventually(lambda: not processes_with(marker)))
+
+
+def kill_slot_of(marker: str) -> None:
+    """Take the slot away in which the program known by ``marker`` runs."""
+    processes_with(marker)[0].parents()[1].kill()
+
+
+def groups_of(pid: int) -> list[str]:
+    """The control groups that the service with this process id has made."""
+    folders = cgroup.mounted_controllers().values()
+    return [group.name for folder in folders for group in Path(folder, "crucible").glob(f"{pid}-*")]

@@ -12,7 +12,11 @@ from executors.sandbox.process.slot_handle import View
 from executors.sandbox.supervision.files import File
 
 SLOTS = 2
-PYTHON = str((Path(sys.base_exec_prefix) / "bin" / "python3").resolve())
+_SYSTEM_PYTHON = Path("/usr/bin/python3")
+PYTHON = str(
+    _SYSTEM_PYTHON if _SYSTEM_PYTHON.exists() else (Path(sys.base_exec_prefix) / "bin" / "python3").resolve()
+)
+"""The interpreter of the tests' programs: the system's if there is one, at the same path in every sandbox."""
 QUICK = Limits(wall_s=20, cpu_s=10)
 """Limits that no test's program reaches unless it means to."""
 

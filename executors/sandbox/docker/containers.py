@@ -10,6 +10,7 @@ import docker
 from docker.errors import APIError, DockerException, NotFound
 
 from executors.sandbox.docker.attached import Attached, LauncherLostError, attach
+from executors.sandbox.docker.daemon import socket_path
 from executors.sandbox.docker.profile import host_config, masked_paths
 
 FAULTS = (DockerException, OSError, LauncherLostError, TimeoutError)
@@ -18,7 +19,7 @@ FAULTS = (DockerException, OSError, LauncherLostError, TimeoutError)
 _MIB = 1 << 20
 _LAUNCHER_BYTES = 64 * _MIB
 """Room for a launcher to start in. What it takes it says itself; what a program may use is set then."""
-_LAUNCHER_PROCESSES = 2
+_RUNTIME_PROCESSES = 64  # threads of the runtime that starts the launcher count too, while they last
 _LISTENS_WITHIN_S = 60
 
 
@@ -57,7 +58,7 @@ class Containers:
         self, client: docker.DockerClient, labels: dict[str, str], first_user: int, runtime: str | None
     ) -> None:
         self._api = client.api
-        self._socket = socket_path(client)
+        self._socket = socket_path()
         self._labels = labels
         self._runtime = runtime
         self._users: Iterator[int] = itertools.count(first_user)
@@ -115,7 +116,7 @@ class Containers:
         self._free_users.append(user)  # not if that has failed: its processes may still be there
 
     def _create(self, kind: Kind, user: int) -> str:
-        config = host_config(user, kind.disk_mb, _LAUNCHER_BYTES, _LAUNCHER_PROCESSES)
+        config = host_config(user, kind.disk_mb, _LAUNCHER_BYTES, _RUNTIME_PROCESSES)
         host = self._api.create_host_config(**config, runtime=self._runtime)
         host["MaskedPaths"] = masked_paths()
         created = self._api.create_container(
@@ -148,12 +149,3 @@ class Containers:
             self._api.remove_container(container_id, force=True, v=True)
         except NotFound:
             return
-
-
-def socket_path(client: docker.DockerClient) -> str:
-    """Where the daemon listens. Raises ``OSError`` where that is no local socket."""
-    adapter = client.api.get_adapter(client.api.base_url)
-    path: str | None = getattr(adapter, "socket_path", None)
-    if path is None:
-        raise OSError(f"{client.api.base_url} is no local socket; set DOCKER_HOST to unix://PATH")
-    return path

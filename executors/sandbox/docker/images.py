@@ -12,6 +12,7 @@ import docker
 from docker.errors import APIError, BuildError, DockerException, ImageNotFound
 
 from crucible.errors import SandboxUnavailable
+from executors.sandbox.docker.daemon import unreachable
 
 BASE = "debian:bookworm-slim"
 FAMILIES = {
@@ -87,11 +88,6 @@ def build(client: docker.DockerClient, family: str) -> Iterator[str]:
         raise SandboxUnavailable(f"the image of {family} could not be built: {error}") from error
     except DockerException as error:
         raise unreachable(error) from error
-
-
-def unreachable(error: Exception) -> SandboxUnavailable:
-    """The fault of a Docker daemon that does not answer."""
-    return SandboxUnavailable(f"the Docker daemon does not answer ({error}); start it, or set DOCKER_HOST")
 
 
 def _image(client: docker.DockerClient, family: str, base: str | None) -> Image:

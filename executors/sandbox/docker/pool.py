@@ -56,7 +56,7 @@ class Pool:
         if found is None:
             async with self._leaving:  # as long as too many are on their way out, none comes in
                 pass
-            found = await self._containers.start(kind)
+            found = await self._started(kind)
         return found
 
     def discard(self, container: Container) -> None:
@@ -66,14 +66,29 @@ class Pool:
     async def close(self) -> None:
         """Remove all, and wait until they are gone."""
         self._keeps = False
-        for refill in self._refills:
-            refill.cancel()
-        await asyncio.gather(*self._refills, return_exceptions=True)
+        await asyncio.gather(*self._refills)
         for kept in self._warm.values():
             for container in kept:
                 self.discard(container)
         self._warm.clear()
-        await asyncio.gather(*self._background)
+        while self._background:
+            await asyncio.gather(*self._background)
+
+    async def _started(self, kind: Kind) -> Container:
+        """A new container. Who gives up on it does not stop its coming, so it is removed when it is there."""
+        starting = asyncio.ensure_future(self._containers.start(kind))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._spawn(self._remove_unwanted(starting), self._background)
+            raise
+
+    async def _remove_unwanted(self, starting: asyncio.Future[Container]) -> None:
+        try:
+            container = await starting
+        except FAULTS:
+            return
+        await self._remove(container)
 
     def _use(self, kind: Kind) -> None:
         """Keep this kind warm, and no more kinds than are worth it."""

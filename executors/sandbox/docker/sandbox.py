@@ -12,6 +12,7 @@ from executors.sandbox import orders, verdict
 from executors.sandbox.admission import Admission, Turn
 from executors.sandbox.docker import images, owner
 from executors.sandbox.docker.containers import FAULTS, Container, Containers, Kind
+from executors.sandbox.docker.daemon import connected, unreachable
 from executors.sandbox.docker.pool import Pool
 from executors.sandbox.docker.probe import PROBE
 from executors.sandbox.interface import Program, Sandbox, Stage
@@ -58,7 +59,7 @@ class DockerSandbox(Sandbox):
                 if owner.is_dead(container["Labels"][owner.OWNER_LABEL]):
                     await self._containers.remove_by_id(container["Id"])
         except FAULTS as error:
-            raise images.unreachable(error) from error
+            raise unreachable(error) from error
         if not self._images:
             raise SandboxUnavailable("no image is built from what is installed; run `crucible images build`")
         await self._probe()
@@ -104,7 +105,7 @@ class DockerSandbox(Sandbox):
         await asyncio.to_thread(self._client.close)
 
     def _connect(self) -> None:
-        self._client = docker.from_env()
+        self._client = connected()
         info = self._client.info()
         if self._runtime is None and "runsc" in info["Runtimes"]:
             self._runtime = "runsc"
