@@ -37,6 +37,8 @@ format: $(INSTALLED) ## Format the code
 
 bench: $(INSTALLED) ## Measure against the bare limit and a Celery chord; writes docs/benchmarks.md
 	$(BIN)/crucible bench --write docs/benchmarks.md
+	$(BIN)/crucible images build
+	$(BIN)/crucible bench --sandboxes --write docs/benchmarks.md
 
 up: $(INSTALLED) ## Start the local stack in the background
 	$(BIN)/crucible up --detach

@@ -2,25 +2,34 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.tables import Grid
 from crucible.errors import InputError
 
-BEGIN = "<!-- figures: written by crucible bench -->"
-END = "<!-- end of figures -->"
+
+class Place(NamedTuple):
+    """Two lines of a document, between which figures go."""
+
+    begin: str
+    end: str
 
 
-def check(path: Path) -> None:
+FIGURES = Place("<!-- figures: written by crucible bench -->", "<!-- end of figures -->")
+SANDBOXES = Place("<!-- sandboxes: written by crucible bench -->", "<!-- end of sandboxes -->")
+
+
+def check(path: Path, place: Place) -> None:
     """Raise ``InputError`` unless figures can be written into ``path``: before measuring, not after."""
-    _parts(path)
+    _parts(path, place)
 
 
-def rewrite(path: Path, facts: Mapping[str, str], grids: Iterable[Grid]) -> None:
+def rewrite(path: Path, place: Place, facts: Mapping[str, str], grids: Iterable[Grid]) -> None:
     """Replace what is between the markers; raises ``InputError`` as ``check`` does."""
-    before, after = _parts(path)
+    before, after = _parts(path, place)
     list_of_facts = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     tables = "\n\n".join(markdown(grid) for grid in grids)
-    path.write_text(f"{before}{BEGIN}\n\n{list_of_facts}\n\n{tables}\n\n{END}{after}")
+    path.write_text(f"{before}{place.begin}\n\n{list_of_facts}\n\n{tables}\n\n{place.end}{after}")
 
 
 def markdown(grid: Grid) -> str:
@@ -30,13 +39,15 @@ def markdown(grid: Grid) -> str:
     return f"### {grid.title}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _parts(path: Path) -> tuple[str, str]:
+def _parts(path: Path, place: Place) -> tuple[str, str]:
     try:
         text = path.read_text()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(place.begin)
+    _, end, after = rest.partition(place.end)
     if not begin or not end:
-        raise InputError(f"{path}: has no line {BEGIN!r} followed by {END!r}; figures go between these two")
+        raise InputError(
+            f"{path}: has no line {place.begin!r} followed by {place.end!r}; figures go between these"
+        )
     return before, after

@@ -39,7 +39,7 @@ class Grid:
 def grids(figures: Figures, found: Iterable[Ratio]) -> list[Grid]:
     """All tables, the weightiest first."""
     return [
-        _ratios(found),
+        ratio_grid(found),
         _contenders("Small algorithms", figures.algorithms),
         _contenders("Programs that do nothing", figures.nothing),
         _sizes(figures.sizes),
@@ -47,7 +47,8 @@ def grids(figures: Figures, found: Iterable[Ratio]) -> list[Grid]:
     ]
 
 
-def _ratios(found: Iterable[Ratio]) -> Grid:
+def ratio_grid(found: Iterable[Ratio]) -> Grid:
+    """Ratios beside what was asked for."""
     rows = tuple(
         (
             each.name,

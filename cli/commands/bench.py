@@ -2,10 +2,11 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,12 +16,20 @@ from cli.terminal.style import heading, plain_table
 from crucible.errors import InputError
 from crucible.settings import Settings, load
 
+Say = Callable[[str], None]
+Found = tuple[dict[str, str], list[Any], dict[str, Any]]
+"""Facts of the machine, tables, and all figures."""
+
+_QUICK_ROUNDS, _ROUNDS = 20, 100
 _SOURCE_TREE = Path(__file__).resolve().parents[2]
 
 
 def command(
     quick: Annotated[
         bool, typer.Option("--quick", help="A short form: two minutes, rougher figures.")
+    ] = False,
+    sandboxes: Annotated[
+        bool, typer.Option("--sandboxes", help="Measure what each sandbox adds to one program, nothing else.")
     ] = False,
     write: Annotated[
         Path | None,
@@ -30,22 +39,23 @@ def command(
 ) -> None:
     """Measure the bare limit, a Celery chord and a sweep side by side, on the same programs.
 
-    Starts a stack of its own and stops it again. Exit 0 when everything was measured, whatever the figures.
+    Starts a stack of its own and stops it again; --sandboxes needs a Docker daemon with the images built.
+    Exit 0 when everything was measured, whatever the figures.
 
     Example: crucible bench --quick --json
     """
     _find_bench()
-    bench, tables, document = (import_module(f"bench.{name}") for name in ("run", "tables", "document"))
+    document = import_module("bench.document")
+    place = document.SANDBOXES if sandboxes else document.FIGURES
     if write is not None:
-        document.check(write)
-    screen = Console(stderr=True)
-    with screen.status("") as status:
-        found = asyncio.run(bench.run(load(Settings), bench.QUICK if quick else bench.FULL, status.update))
-    grids = tables.grids(found.figures, found.ratios)
+        document.check(write, place)
+    with Console(stderr=True).status("") as status:
+        measure = _sandboxes if sandboxes else _evaluations
+        facts, grids, figures = measure(quick, status.update)
     if write is not None:
-        document.rewrite(write, found.facts, grids)
+        document.rewrite(write, place, facts, grids)
     if as_json:
-        print_json(asdict(found))
+        print_json(figures)
         return
     for grid in grids:
         Console().print(heading(grid.title))
@@ -53,6 +63,21 @@ def command(
         for row in grid.rows:
             table.add_row(*row)
         Console().print(table)
+
+
+def _evaluations(quick: bool, say: Say) -> Found:
+    bench, tables = import_module("bench.run"), import_module("bench.tables")
+    found = asyncio.run(bench.run(load(Settings), bench.QUICK if quick else bench.FULL, say))
+    return found.facts, tables.grids(found.figures, found.ratios), asdict(found)
+
+
+def _sandboxes(quick: bool, say: Say) -> Found:
+    bench, machine = import_module("bench.sandboxes"), import_module("bench.machine")
+    facts = machine.describe_machine()
+    say("running one program in each sandbox, by turns")
+    ways = bench.measure(_QUICK_ROUNDS if quick else _ROUNDS)
+    figures = {"facts": facts, "ways": {name: asdict(way) for name, way in ways.items()}}
+    return facts, bench.grids(ways), figures | {"ratios": [asdict(each) for each in bench.ratios(ways)]}
 
 
 def _find_bench() -> None:

@@ -63,6 +63,11 @@ class Pool:
         """Remove a container; returns at once."""
         self._spawn(self._remove(container), self._background)
 
+    async def refilled(self) -> None:
+        """Wait until what is missing has come, and what was used has gone."""
+        while self._refills or self._background:
+            await asyncio.gather(*self._refills, *self._background)
+
     async def close(self) -> None:
         """Remove all, and wait until they are gone."""
         self._keeps = False

@@ -70,6 +70,11 @@ class DockerSandbox(Sandbox):
             script = self._images.get("script")
             self._pool.keep_warm(Kind(script, Limits().disk_mb) if script else None)
 
+    async def warmed(self) -> None:
+        """Wait until every container that is to be kept warm is there."""
+        if self._pool is not None:
+            await self._pool.refilled()
+
     async def run(self, program: Program, run_id: str) -> Observation:
         """See ``Sandbox.run``."""
         ran = await self._admitted(program, run_id, collect=False)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.document import BEGIN, END, check, markdown, rewrite
+from bench.document import FIGURES, check, markdown, rewrite
 from bench.figures import Figures, Measured, ratios
 from bench.tables import Grid, grids
 from crucible.errors import InputError
@@ -41,10 +41,10 @@ def found() -> Figures:
 
 def test_figures_replace_those_between_the_markers_and_nothing_else(tmp_path: Path):
     document = tmp_path / "benchmarks.md"
-    document.write_text(f"# Ours\n\n{BEGIN}\nold\n{END}\n\nThe end.\n")
-    rewrite(document, {"CPU": "a fast one"}, [GRID])
+    document.write_text(f"# Ours\n\n{FIGURES.begin}\nold\n{FIGURES.end}\n\nThe end.\n")
+    rewrite(document, FIGURES, {"CPU": "a fast one"}, [GRID])
     once = document.read_text()
-    rewrite(document, {"CPU": "a fast one"}, [GRID])
+    rewrite(document, FIGURES, {"CPU": "a fast one"}, [GRID])
     assert document.read_text() == once
     assert once.startswith("# Ours\n\n")
     assert once.endswith("\n\nThe end.\n")
@@ -53,17 +53,17 @@ def test_figures_replace_those_between_the_markers_and_nothing_else(tmp_path: Pa
     assert "| sweep / chord | 1.70 | yes |" in once
 
 
-@pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}"])
+@pytest.mark.parametrize("text", ["", FIGURES.begin, f"{FIGURES.end}\n{FIGURES.begin}"])
 def test_a_document_without_both_markers_is_refused_before_anything_is_measured(tmp_path: Path, text: str):
     document = tmp_path / "benchmarks.md"
     document.write_text(text)
     with pytest.raises(InputError, match="figures go between"):
-        check(document)
+        check(document, FIGURES)
 
 
 def test_a_document_that_is_missing_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="cannot be read"):
-        check(tmp_path / "nowhere.md")
+        check(tmp_path / "nowhere.md", FIGURES)
 
 
 def test_a_table_in_markdown_has_its_numbers_to_the_right():
