@@ -91,6 +91,12 @@ class CommandLine:
         other._started = self._started
         return other
 
+    def with_environment(self, **variables: str) -> "CommandLine":
+        """The same home for commands with variables that are none of Crucible's."""
+        other = self.with_settings()
+        other._environment |= variables
+        return other
+
     def start(self, *words: str | Path) -> Running:
         """Starts a command and returns at once."""
         self._started.append(Running(map(str, words), self._environment))
