@@ -1,12 +1,16 @@
-"""Log lines as JSON on standard output, one set-up for every process."""
+"""Log lines as JSON, one set-up for every process."""
 
 import logging
+from typing import TextIO
 
 import structlog
 
 
-def configure_logging() -> None:
-    """Write structlog events as one JSON object a line; libraries' own warnings go the same way out."""
+def configure_logging(stream: TextIO | None = None) -> None:
+    """Write structlog events as one JSON object a line, to standard output unless told otherwise.
+
+    Libraries' own warnings go to standard error.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     structlog.configure(
         processors=[
@@ -17,4 +21,5 @@ def configure_logging() -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(stream),
     )

@@ -4,7 +4,7 @@ Nothing is read at import. A wrong value raises ``SettingsError`` naming the var
 """
 
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -60,10 +60,21 @@ class ExecutorSettings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(8100, description="Port to listen on.")
     token: SecretStr = Field(SecretStr(""), description="Bearer token that callers must show.")
-    sandbox: str = Field("process", description="Sandbox that runs programs: process.")
+    sandbox: Literal["process", "docker"] = Field(
+        "process", description="Sandbox that runs programs: process or docker."
+    )
+    warm_containers: Annotated[int, Field(ge=0, le=64)] = Field(
+        2, description="Docker sandbox: containers of each kind used lately that wait for programs."
+    )
+    docker_runtime: str | None = Field(
+        None, description="Docker sandbox: the daemon's runtime; unset: runsc where it is, else its default."
+    )
     slots: Count = Field(2, description="How many programs run at once.")
     queue_limit: Count = Field(
         64, description="How many requests may wait for a slot before 429 is answered."
+    )
+    drain_s: Annotated[float, Field(ge=0, le=600)] = Field(
+        10, description="Seconds that runs under way may take to end after SIGTERM."
     )
     tz: str = Field("UTC", description="TZ that programs see.")
     pythonhashseed: str = Field("0", description="PYTHONHASHSEED that programs see.")

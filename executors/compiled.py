@@ -14,18 +14,24 @@ class Compiled:
     """Compiled programs by what went into them, the ones used least lately dropped first.
 
     Only successes: a compiler that failed is asked again, since the machine may have been at fault.
+    ``hits`` and ``misses`` count how often something was found, and not.
     """
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
         self._kept: OrderedDict[bytes, tuple[File, ...]] = OrderedDict()
         self._room = kept_bytes
+        self.hits = 0
+        self.misses = 0
 
     def find(self, program: Program) -> tuple[File, ...] | None:
         """What ``program``, a compiler's run, has made before."""
         key = _key(program)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
+        if key not in self._kept:
+            self.misses += 1
+            return None
+        self.hits += 1
+        self._kept.move_to_end(key)
+        return self._kept[key]
 
     def keep(self, program: Program, made: tuple[File, ...]) -> None:
         """Remember what ``program`` has made."""
@@ -42,16 +48,15 @@ def _size(files: tuple[File, ...]) -> int:
 
 
 def _key(program: Program) -> bytes:
-    """Everything that a compiler sees; each part with its length, so that none can pass for another."""
-    seen = hashlib.sha256()
-    for part in (program.family, *program.stage.argv, str(sorted(program.environment.items()))):
-        _add(seen, part.encode())
-    for file in sorted(program.files):
-        _add(seen, file.path.encode())
-        _add(seen, file.content)
+    """Everything that a compiler sees: first all but the contents, with their lengths, then those."""
+    files = sorted(program.files)
+    header = (
+        program.family,
+        program.stage.argv,
+        sorted(program.environment.items()),
+        [(file.path, file.executable, len(file.content)) for file in files],
+    )
+    seen = hashlib.sha256(repr(header).encode())
+    for file in files:
+        seen.update(file.content)
     return seen.digest()
-
-
-def _add(seen: "hashlib._Hash", part: bytes) -> None:
-    seen.update(b"%d:" % len(part))
-    seen.update(part)

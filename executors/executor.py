@@ -10,23 +10,32 @@ from pathlib import Path
 
 import structlog
 
-from crucible.errors import SandboxUnavailable, SettingsError
+from crucible.errors import SettingsError
 from crucible.models import Limits, Observation, Outcome
 from crucible.settings import ExecutorSettings
 from executors.compiled import Compiled
 from executors.languages import LANGUAGES, Language
+from executors.sandbox.docker.sandbox import DockerSandbox
 from executors.sandbox.interface import PATH, Program, Sandbox, Stage
 from executors.sandbox.process.sandbox import ProcessSandbox
 from executors.sandbox.process.slot_handle import View
 from executors.sandbox.supervision.files import File
 
 _HELLO = b"hello\n"
+_THREAD_COUNTS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""Sums that several threads share out differ in their last digits from run to run."""
 
 
 class Executor:
     """Runs programs in the languages that work here. ``versions`` names them once ``open`` has returned.
 
-    ``environment`` is what programs see of it, the same for all.
+    ``environment`` is what programs see of it, the same for all; ``compiled`` is what it has compiled.
     """
 
     def __init__(self, settings: ExecutorSettings) -> None:
@@ -34,7 +43,7 @@ class Executor:
         self.versions: dict[str, str] = {}
         self._settings = settings
         self.environment = _environment(settings)
-        self._compiled = Compiled()
+        self.compiled = Compiled()
         self._sandbox = _sandbox(settings)
         self._log = structlog.get_logger()
 
@@ -50,6 +59,7 @@ class Executor:
         for language, version in zip(known, await asyncio.gather(*map(self._try, known)), strict=True):
             if version:
                 self.versions[language.name] = version
+        self._sandbox.keep_warm()
 
     async def execute(self, run_id: str, language: str, code: str, stdin: str, limits: Limits) -> Observation:
         """Run one program and say what was seen; ``rejected`` for a language that does not work here."""
@@ -99,12 +109,12 @@ class Executor:
         if language.compile is None:
             return Prepared(language, files, limits)
         compiler = self._compiler(language, files)
-        made = self._compiled.find(compiler)
+        made = self.compiled.find(compiler)
         if made is None:
             seen, made = await self._sandbox.compile(compiler, run_id)
             if seen.outcome is not Outcome.OK:
                 return seen.model_copy(update={"executor": self.name})
-            self._compiled.keep(compiler, made)
+            self.compiled.keep(compiler, made)
         return Prepared(language, made, limits)
 
     def _compiler(self, language: Language, files: tuple[File, ...]) -> Program:
@@ -163,8 +173,9 @@ def _environment(settings: ExecutorSettings) -> Mapping[str, str]:
         "LANG": "C.UTF-8",
         "TZ": settings.tz,
         "PYTHONHASHSEED": settings.pythonhashseed,
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
+        "PERL_HASH_SEED": "0",
+        "PERL_PERTURB_KEYS": "0",
+        **dict.fromkeys(_THREAD_COUNTS, "1"),
         "SOURCE_DATE_EPOCH": "0",
     }
 
@@ -181,8 +192,10 @@ def _python(settings: ExecutorSettings) -> str:
 
 
 def _sandbox(settings: ExecutorSettings) -> Sandbox:
-    if settings.sandbox != "process":
-        raise SandboxUnavailable(f"there is no sandbox called {settings.sandbox!r}; there is: process")
+    if settings.sandbox == "docker":
+        return DockerSandbox(
+            settings.slots, settings.name, warm=settings.warm_containers, runtime=settings.docker_runtime
+        )
     python = _python(settings)
     cgroups = True if settings.require_cgroups else None
     return ProcessSandbox(settings.slots, python, _view(python), cgroups=cgroups)

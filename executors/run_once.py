@@ -4,14 +4,17 @@ Reads ``{"language", "code", "stdin"?, "limits"?}`` from standard input and prin
 """
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any
 
+import structlog
 from pydantic import ConfigDict, ValidationError
 
 from crucible.errors import InputError, SandboxUnavailable
+from crucible.logging import configure_logging
 from crucible.models import Evaluation, Observation, Outcome
 from crucible.settings import ExecutorSettings, load
 from executors.executor import Executor
@@ -76,6 +79,11 @@ def _do_nothing() -> None:
 
 def main() -> int:
     """Exit 0 when an observation was made, 2 on input that does not fit, 130 after a signal to end."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # standard output is the observation's alone
+    )
+    configure_logging(sys.stderr)  # standard output is for the observation alone
     try:
         order = parse(sys.stdin.buffer.read())
         settings = load(ExecutorSettings).model_copy(update={"slots": 1, "warm_containers": 0})

@@ -76,6 +76,9 @@ class Sandbox(ABC):
     async def cancel(self, run_id: str) -> bool:
         """End a run under way, which then comes back as ``cancelled``; false if there is none."""
 
+    def keep_warm(self) -> None:  # noqa: B027 (a sandbox may have nothing that gets cold)
+        """Have surroundings ready before programs come, from now on. Called once, after ``open``."""
+
     @abstractmethod
     async def close(self) -> None:
         """End everything still running and leave nothing behind."""

@@ -1,8 +1,11 @@
 """``python -m executors.service``: one executor, set by ``CRUCIBLE_EXECUTOR_*``."""
 
+import asyncio
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 import uvloop
@@ -12,13 +15,15 @@ from crucible.logging import configure_logging
 from crucible.settings import ExecutorSettings, load
 from executors.executor import Executor
 from executors.service.app import create_app
+from executors.service.drain import Drain
 
 READY_LINE = "CRUCIBLE_READY"
 """Printed once requests are taken."""
 
 _KEEP_ALIVE_S = 3600
 """Longer than any worker keeps an idle connection: a server that hangs up first breaks the next request."""
-_DRAIN_S = 5
+_SENT_WITHIN_S = 5
+"""How long the last answers may take on their way to callers."""
 _INPUT_FAULT, _PLATFORM_FAULT = 2, 4
 
 
@@ -37,29 +42,45 @@ def main() -> int:
     return 0
 
 
+class _Server(uvicorn.Server):
+    """Uvicorn's server without its own handling of signals."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 async def _serve(settings: ExecutorSettings, listener: socket.socket) -> None:
-    executor = Executor(settings)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(executor, settings),
-            lifespan="off",
-            access_log=False,
-            log_level="warning",
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_DRAIN_S,
-        )
-    )
+    drain = Drain(settings.drain_s)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # From now on, and not only while uvicorn serves: it raises the signal again when it has stopped.
-        signal.signal(number, server.handle_exit)
+        asyncio.get_running_loop().add_signal_handler(number, drain.signalled)
+    executor = Executor(settings)
+    server = _server(executor, settings, drain)
     try:
         await executor.open()
         listener.listen()
         sys.stdout.write(READY_LINE + "\n")
         sys.stdout.flush()
-        await server.serve([listener])
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.serve([listener]))
+            await drain.over()
+            await executor.close()  # whoever still waits has an answer with this
+            server.should_exit = True
     finally:
         await executor.close()
+
+
+def _server(executor: Executor, settings: ExecutorSettings, drain: Drain) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            create_app(executor, settings, drain),
+            lifespan="off",
+            access_log=False,
+            log_level="warning",
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_SENT_WITHIN_S,
+        )
+    )
 
 
 def _bound(settings: ExecutorSettings) -> socket.socket:

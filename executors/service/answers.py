@@ -6,7 +6,9 @@ the answer that was kept; the program is not run a second time.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
+
+from executors.service.problems import Problem
 
 KEPT_BYTES = 32 << 20
 """How many bytes of finished answers are kept for those who ask again."""
@@ -16,24 +18,18 @@ class Answers:
     """Runs under way and the last answers, bounded by their size in bytes."""
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
-        self._running: dict[str, asyncio.Task[bytes | None]] = {}
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._running: dict[Hashable, asyncio.Task[bytes | Problem]] = {}
+        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
         self._room = kept_bytes
 
-    @property
-    def running(self) -> int:
-        """How many runs are under way or waiting for a slot."""
-        return len(self._running)
-
-    def knows(self, run_id: str) -> bool:
+    def knows(self, run_id: Hashable) -> bool:
         """Whether asking for this id starts nothing new."""
         return run_id in self._running or run_id in self._kept
 
-    async def get(self, run_id: str, start: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+    async def get(self, run_id: Hashable, start: Callable[[], Awaitable[bytes | Problem]]) -> bytes | Problem:
         """The answer for ``run_id``, from ``start`` if nobody has asked before.
 
-        A null from ``start`` is a fault of the platform: it is handed out and not kept. The run goes
-        on when the one who asked hangs up.
+        A problem from ``start`` is handed out and not kept. The run goes on when the one who asked hangs up.
         """
         if run_id in self._kept:
             return self._kept[run_id]
@@ -43,16 +39,18 @@ class Answers:
             self._running[run_id] = run
         return await asyncio.shield(run)
 
-    async def _run(self, run_id: str, start: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+    async def _run(
+        self, run_id: Hashable, start: Callable[[], Awaitable[bytes | Problem]]
+    ) -> bytes | Problem:
         try:
             answer = await start()
         finally:
             del self._running[run_id]
-        if answer is not None:
+        if isinstance(answer, bytes):
             self._keep(run_id, answer)
         return answer
 
-    def _keep(self, run_id: str, answer: bytes) -> None:
+    def _keep(self, run_id: Hashable, answer: bytes) -> None:
         self._kept[run_id] = answer
         self._room -= len(answer)
         while self._room < 0:

@@ -4,33 +4,36 @@ import hmac
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
-import orjson
-from pydantic import ValidationError
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from crucible.models import Evaluation, Outcome
-from crucible.models.evaluation import MAX_PROGRAM_BYTES
 from crucible.settings import ExecutorSettings
 from executors.executor import Executor
 from executors.service.answers import Answers
-
-MAX_BODY_BYTES = 4 * MAX_PROGRAM_BYTES
-_RETRY_AFTER_S = 1
+from executors.service.batch import in_one_piece
+from executors.service.drain import Drain
+from executors.service.execution import Execution, run_once
+from executors.service.lines import Lines
+from executors.service.metrics import Metrics
+from executors.service.orders import read, wants_lines
+from executors.service.problems import Problem, RefusedError
+from executors.service.queue import Queue
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(executor: Executor, settings: ExecutorSettings) -> Starlette:
-    """The endpoints of ``executor``, which the caller opens and closes."""
-    service = Service(executor, settings)
+def create_app(executor: Executor, settings: ExecutorSettings, drain: Drain) -> Starlette:
+    """The endpoints of ``executor``, which the caller opens and closes; ``drain`` says when to end."""
+    service = Service(executor, settings, drain)
     routes = [
         Route("/execute", service.guarded(service.execute), methods=["POST"]),
         Route("/executions/{run_id:path}", service.guarded(service.cancel), methods=["DELETE"]),
         Route("/languages", service.guarded(service.languages)),
         Route("/health", service.health),
+        Route("/metrics", service.metrics),
     ]
     return Starlette(routes=routes)
 
@@ -38,52 +41,68 @@ def create_app(executor: Executor, settings: ExecutorSettings) -> Starlette:
 class Service:
     """The endpoints of one executor."""
 
-    def __init__(self, executor: Executor, settings: ExecutorSettings) -> None:
+    def __init__(self, executor: Executor, settings: ExecutorSettings, drain: Drain) -> None:
         self._executor = executor
+        self._drain = drain
         self._answers = Answers()
+        self._queue = Queue(settings.slots, settings.queue_limit)
+        self._metrics = Metrics(executor, self._queue)
         self._token = settings.token.get_secret_value().encode()
-        self._most = settings.slots + settings.queue_limit
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
-        """``endpoint`` for those who show the bearer token, compared in constant time."""
+        """``endpoint`` for those who show the bearer token, compared in constant time; refusals answered."""
 
         async def check(request: Request) -> Response:
-            shown = request.headers.get("authorization", "").encode()
-            if not hmac.compare_digest(shown, b"Bearer " + self._token):
-                return _problem(HTTPStatus.UNAUTHORIZED, "the bearer token is missing or wrong")
-            return await endpoint(request)
+            try:
+                self._check_token(request)
+                return await endpoint(request)
+            except RefusedError as refused:
+                self._metrics.refused(refused.reason)
+                return refused.problem.response()
 
         return check
 
+    def _check_token(self, request: Request) -> None:
+        shown = request.headers.get("authorization", "").encode()
+        if not hmac.compare_digest(shown, b"Bearer " + self._token):
+            detail = "the bearer token is missing or wrong"
+            raise RefusedError("token", Problem(HTTPStatus.UNAUTHORIZED, detail))
+
     async def execute(self, request: Request) -> Response:
-        """Run one program; the answer is its observation."""
-        body = await _body(request)
-        if body is None:
-            return _problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes"
-            )
-        try:
-            order = Evaluation.model_validate_json(body)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "body"
-            return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}")
-        if not self._answers.knows(order.id) and self._answers.running >= self._most:
-            return _problem(HTTPStatus.TOO_MANY_REQUESTS, f"{self._most} programs run or wait here already")
-        answer = await self._answers.get(order.id, lambda: self._run(order))
-        if answer is None:
-            return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "the sandbox failed; the program is not to blame")
+        """Run one program, once or over many cases; the answer is its observation, or those of all cases."""
+        order = await read(request)
+        execution = Execution(self._executor, self._queue, self._metrics, order)
+        if order.cases is not None and wants_lines(request):
+            self._admit(execution)
+            return Lines(execution, self._queue, self._drain)
+        key = (order.id, order.cases is not None)
+        if not self._answers.knows(key):
+            self._admit(execution)
+        with self._drain.caller(request):
+            answer = await self._answers.get(key, lambda: self._carried_out(execution))
+        if isinstance(answer, Problem):
+            return answer.response()
         return Response(answer, media_type="application/json")
 
-    async def _run(self, order: Evaluation) -> bytes | None:
-        seen = await self._executor.execute(order.id, order.language, order.code, order.stdin, order.limits)
-        return None if seen.outcome is Outcome.SANDBOX_ERROR else seen.model_dump_json().encode()
+    def _admit(self, execution: Execution) -> None:
+        self._drain.refuse()
+        self._queue.enter(execution.order.id, execution)
+
+    async def _carried_out(self, execution: Execution) -> bytes | Problem:
+        try:
+            if execution.order.cases is None:
+                return await run_once(execution)
+            return await in_one_piece(execution, self._queue.slots)
+        finally:
+            self._queue.leave(execution.order.id, execution.work_s)
 
     async def cancel(self, request: Request) -> Response:
-        """End a run under way."""
-        found = await self._executor.cancel(request.path_params["run_id"])
-        if not found:
-            return _problem(HTTPStatus.NOT_FOUND, f"no run {request.path_params['run_id']!r} is under way")
+        """End an order under way."""
+        run_id = request.path_params["run_id"]
+        execution = self._queue.find(run_id)
+        if execution is None:
+            return Problem(HTTPStatus.NOT_FOUND, f"no run {run_id!r} is under way").response()
+        await execution.cancel()
         return Response(status_code=HTTPStatus.ACCEPTED)
 
     async def languages(self, _request: Request) -> Response:
@@ -91,33 +110,26 @@ class Service:
         return JSONResponse(self._executor.versions)
 
     async def health(self, _request: Request) -> Response:
-        """Whether programs can be run, and how they are isolated."""
+        """Whether programs can be run, how they are isolated and what they see, and how much is to do."""
+        queue = self._queue
         return JSONResponse(
             {
-                "status": "ok",
+                "status": "draining" if self._drain.begun else "ok",
+                "draining": self._drain.begun,
                 "name": self._executor.name,
                 "isolation_level": self._executor.isolation_level,
                 "languages": self._executor.versions,
+                "environment": dict(self._executor.environment),
+                "queue": {
+                    "slots": queue.slots,
+                    "running": queue.running,
+                    "waiting": queue.waiting,
+                    "orders": queue.orders,
+                    "limit": queue.limit,
+                },
             }
         )
 
-
-async def _body(request: Request) -> bytes | None:
-    """The body, or null past the limit; what is beyond it is never held."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            return None
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _problem(status: HTTPStatus, detail: str) -> Response:
-    document = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-    headers = {}
-    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-        headers["Retry-After"] = str(_RETRY_AFTER_S)
-    if status is HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
-    return Response(orjson.dumps(document), status, headers, "application/problem+json")
+    async def metrics(self, _request: Request) -> Response:
+        """The same and more, for Prometheus."""
+        return Response(self._metrics.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})

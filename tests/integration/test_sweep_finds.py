@@ -70,7 +70,7 @@ class OwnExecutor:
             command, cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         assert self._process.stdout is not None
-        assert b"CRUCIBLE_READY" in self._process.stdout.readline()
+        assert b"CRUCIBLE_READY\n" in iter(self._process.stdout.readline, b"")
         assert httpx.get(f"{self.url}/health").json()["status"] == "ok"
 
     def stop(self) -> None:

@@ -132,5 +132,4 @@ def kill_slot_of(marker: str) -> None:
 
 def groups_of(pid: int) -> list[str]:
     """The control groups that the service with this process id has made."""
-    folders = cgroup.mounted_controllers().values()
-    return [group.name for folder in folders for group in Path(folder, "crucible").glob(f"{pid}-*")]
+    return [group.name for folder in cgroup.parents() for group in Path(folder).glob(f"{pid}-*")]

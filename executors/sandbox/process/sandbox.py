@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import os
 import shutil
+from collections import deque
 
 import structlog
 
 from crucible.errors import SandboxUnavailable
 from crucible.models import Limits, Observation, Outcome
 from executors.sandbox import verdict
+from executors.sandbox.admission import Admission, Turn
 from executors.sandbox.interface import PATH, Program, Sandbox, Stage
 from executors.sandbox.orders import Ran
-from executors.sandbox.process.jail import cgroup
+from executors.sandbox.process.jail import cgroup, landlock
 from executors.sandbox.process.slot_handle import SlotHandle, SlotLostError, View
 from executors.sandbox.supervision.files import File
 
@@ -56,8 +58,8 @@ class ProcessSandbox(Sandbox):
         self._view = view
         self._cgroups = cgroups
         self._slots: list[SlotHandle] = []
-        self._idle: asyncio.Queue[SlotHandle] = asyncio.Queue()
-        self._runs: dict[str, _Run] = {}
+        self._idle: deque[SlotHandle] = deque()
+        self._admission = Admission(slots)
         self._closing = False
         self._log = structlog.get_logger()
         self.isolation_level = WITHOUT_CGROUPS
@@ -70,14 +72,16 @@ class ProcessSandbox(Sandbox):
         elif self._cgroups:
             raise SandboxUnavailable(
                 "control groups are required (CRUCIBLE_EXECUTOR_REQUIRE_CGROUPS) and cannot be made here; "
-                "run as root with the version 1 memory, pids and cpuacct controllers, or unset it"
+                "run as root where memory and pids controllers (of version 1 also cpuacct) are handed on, "
+                "or unset it"
             )
+        self._log.info("second_wall", landlock=landlock.abi())  # 0 for none
         for index in range(self._size):
             group = f"{os.getpid()}-{id(self):x}-{index}" if self.isolation_level == WITH_CGROUPS else None
             slot = SlotHandle(group, self._view)
             self._slots.append(slot)
             await slot.start()
-            self._idle.put_nowait(slot)
+            self._idle.append(slot)
         for _ in self._slots:
             await self._probe()
 
@@ -101,14 +105,8 @@ class ProcessSandbox(Sandbox):
         return self._python if command == "python3" else shutil.which(command, path=PATH)
 
     async def cancel(self, run_id: str) -> bool:
-        """See ``Sandbox.cancel``; a run that waits for a slot comes back when it would have got it."""
-        run = self._runs.get(run_id)
-        if run is None:
-            return False
-        run.cancelled = True
-        if run.slot is not None:
-            run.slot.cancel()
-        return True
+        """See ``Sandbox.cancel``; a run that waits for a slot comes back at once."""
+        return self._admission.cancel(run_id)
 
     async def close(self) -> None:
         """See ``Sandbox.close``."""
@@ -121,20 +119,17 @@ class ProcessSandbox(Sandbox):
 
     async def _admitted(self, program: Program, run_id: str, *, collect: bool) -> Ran | Observation:
         """Run once a slot is free; an observation where there is nothing to judge."""
-        if run_id in self._runs:
-            raise ValueError(f"a run {run_id!r} is under way already")
-        run = self._runs[run_id] = _Run()
-        try:
-            slot = await self._idle.get()
+        async with self._admission.turn(run_id) as turn:
+            if turn.cancelled:
+                return self._cancelled()
+            slot = self._idle.popleft()
             try:
-                return await self._run_on(slot, run, program, collect=collect)
+                return await self._run_on(slot, turn, program, collect=collect)
             finally:
-                self._idle.put_nowait(slot)
-        finally:
-            del self._runs[run_id]
+                self._idle.append(slot)
 
     async def _run_on(
-        self, slot: SlotHandle, run: "_Run", program: Program, *, collect: bool
+        self, slot: SlotHandle, turn: Turn, program: Program, *, collect: bool
     ) -> Ran | Observation:
         try:
             if not slot.alive and not self._closing:
@@ -142,9 +137,9 @@ class ProcessSandbox(Sandbox):
                 await slot.start()
             if self._closing:
                 return self._sandbox_error("the sandbox is being closed")
-            if run.cancelled:
-                return Observation(outcome=Outcome.CANCELLED, isolation_level=self.isolation_level)
-            run.slot = slot  # from here to the order's being sent nothing is awaited: a cancellation finds it
+            if turn.cancelled:
+                return self._cancelled()
+            turn.end = slot.cancel  # until the order is sent nothing is awaited: no cancellation is missed
             async with asyncio.timeout(_OVERDUE_S + _OVERDUE_FACTOR * program.stage.limits.wall_s):
                 return await slot.run(program, collect=collect)
         except asyncio.CancelledError:
@@ -156,7 +151,7 @@ class ProcessSandbox(Sandbox):
                 return verdict.out_of_memory(self.isolation_level)
             return self._sandbox_error(f"the slot was lost: {error or 'its program is overdue'}")
         finally:
-            run.slot = None
+            turn.end = None
 
     async def _probe(self) -> None:
         stage = Stage((self._python, "/box/probe.py"), Limits())
@@ -168,17 +163,12 @@ class ProcessSandbox(Sandbox):
                 f"the sandbox does not isolate: its probe ended as {seen.outcome} ({said})"
             )
 
+    def _cancelled(self) -> Observation:
+        return Observation(outcome=Outcome.CANCELLED, isolation_level=self.isolation_level)
+
     def _sandbox_error(self, detail: str) -> Observation:
         self._log.error("sandbox_error", detail=detail)
         return Observation(outcome=Outcome.SANDBOX_ERROR, isolation_level=self.isolation_level, detail=detail)
-
-
-class _Run:
-    """A run from its request to its end. ``slot`` is where it runs, null while it waits."""
-
-    def __init__(self) -> None:
-        self.slot: SlotHandle | None = None
-        self.cancelled = False
 
 
 async def _removed(group: str) -> None:

@@ -1,21 +1,23 @@
 """Runs by id: asked twice, run once."""
 
 import asyncio
+from http import HTTPStatus
 
 import pytest
 
 from executors.service.answers import Answers
+from executors.service.problems import Problem
 
 
 class Start:
     """A run that can be held; ``count`` is how often it was started."""
 
-    def __init__(self, answer: bytes | None) -> None:
+    def __init__(self, answer: bytes | Problem) -> None:
         self.count = 0
         self.go_on = asyncio.Event()
         self._answer = answer
 
-    async def __call__(self) -> bytes | None:
+    async def __call__(self) -> bytes | Problem:
         self.count += 1
         await self.go_on.wait()
         return self._answer
@@ -35,7 +37,7 @@ async def test_an_answer_is_kept_for_those_who_ask_again() -> None:
     answers, start = Answers(), Start(b"answer")
     start.go_on.set()
     assert [await answers.get("a", start) for _ in range(2)] == [b"answer"] * 2
-    assert (start.count, answers.running, answers.knows("a")) == (1, 0, True)
+    assert (start.count, answers.knows("a")) == (1, True)
 
 
 async def test_a_run_goes_on_when_the_one_who_asked_hangs_up() -> None:
@@ -51,22 +53,23 @@ async def test_a_run_goes_on_when_the_one_who_asked_hangs_up() -> None:
 
 
 async def test_a_fault_of_the_platform_is_handed_out_and_not_kept() -> None:
-    answers, start = Answers(), Start(None)
+    fault = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the sandbox failed")
+    answers, start = Answers(), Start(fault)
     start.go_on.set()
-    assert await answers.get("a", start) is None
+    assert await answers.get("a", start) is fault
     assert not answers.knows("a")
-    assert await answers.get("a", start) is None
+    assert await answers.get("a", start) is fault
     assert start.count == 2
 
 
 async def test_a_run_that_raises_is_not_kept() -> None:
-    async def fail() -> bytes | None:
+    async def fail() -> bytes | Problem:
         raise OSError("no slot")
 
     answers = Answers()
     with pytest.raises(OSError, match="no slot"):
         await answers.get("a", fail)
-    assert (answers.knows("a"), answers.running) == (False, 0)
+    assert not answers.knows("a")
 
 
 async def test_what_is_kept_is_bounded_and_the_oldest_goes_first() -> None:
@@ -87,13 +90,3 @@ async def test_an_answer_larger_than_all_that_is_kept_is_handed_out_once() -> No
     small.go_on.set()
     await answers.get("b", small)
     assert answers.knows("b")
-
-
-async def test_runs_under_way_are_counted() -> None:
-    answers, start = Answers(), Start(b"")
-    asked = [asyncio.create_task(answers.get(name, start)) for name in "abca"]
-    await asyncio.sleep(0)
-    assert answers.running == 3
-    start.go_on.set()
-    await asyncio.gather(*asked)
-    assert answers.running == 0

@@ -1,0 +1,142 @@
+"""Many runs of one program: compiled once, run at once where there are slots, answered in order."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from crucible.models import Observation, Outcome
+from executors.executor import Prepared
+from executors.service.execution import Execution
+from executors.service.problems import Problem, sandbox_failed
+
+MAX_ANSWER_BYTES = 32 << 20
+"""The largest answer in one piece; a stream has no such limit."""
+
+_MOST_AHEAD_BYTES = 8 << 20
+"""How much is held of cases that came back before one ahead of them; no case is begun beyond it."""
+
+Give = Callable[[int, Observation], Awaitable[None]]
+"""Takes the observation of one case, by its index."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a batch ended. ``compiled`` is null, or the observation that is there instead of any run."""
+
+    compiled: Observation | None
+    stopped: bool
+    """Whether cases were left out for a failure before them."""
+
+
+class Batch:
+    """Runs the cases of an order, as many at once as ``slots``. To be run once.
+
+    Cases begin in their order. In the sandbox's queue they wait like programs of anybody else, so that
+    others wait for no more than ``slots`` of them.
+    """
+
+    def __init__(self, execution: Execution, slots: int) -> None:
+        self._execution = execution
+        self._slots = slots
+        self._cases = execution.order.cases or ()
+        self._name = f"{execution.order.id}#{secrets.token_hex(8)}"  # which is nobody's own id
+        self._end = len(self._cases)
+        self._next = self._given = 0
+        self._ahead: dict[int, Observation] = {}
+        self._ahead_bytes = 0
+        self._turn = asyncio.Condition()
+        self._failed: Observation | None = None
+
+    async def run(self, give: Give) -> Ending | Problem:
+        """Run all, and ``give`` each observation as soon as it and all before it are there.
+
+        A problem is returned for a fault of the platform; what comes before it has been given.
+        """
+        prepared = await self._execution.prepare(self._name)
+        if isinstance(prepared, Observation):
+            if prepared.outcome is Outcome.SANDBOX_ERROR:
+                return sandbox_failed(prepared)
+            return Ending(prepared, stopped=False)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self._slots, len(self._cases))):
+                group.create_task(self._work(prepared, give))
+        if self._failed is not None:
+            return sandbox_failed(self._failed)
+        return Ending(None, stopped=self._end < len(self._cases))
+
+    async def _work(self, prepared: Prepared, give: Give) -> None:
+        while (index := await self._begun()) is not None:
+            seen = await self._execution.run(f"{self._name}.{index}", prepared, self._cases[index].stdin)
+            if index < self._end:
+                if self._ends_all(seen):
+                    await self._leave_out_from(index + 1)
+                await self._came_back(index, seen, give)
+
+    async def _begun(self) -> int | None:
+        """The next case to run; null if there is none."""
+        async with self._turn:
+            await self._turn.wait_for(
+                lambda: self._ahead_bytes <= _MOST_AHEAD_BYTES or self._next >= self._end
+            )
+            if self._next >= self._end:
+                return None
+            self._next += 1
+            return self._next - 1
+
+    def _ends_all(self, seen: Observation) -> bool:
+        if self._execution.order.stop_at_first_failure and seen.outcome is not Outcome.OK:
+            return True
+        return seen.outcome is Outcome.SANDBOX_ERROR
+
+    async def _leave_out_from(self, index: int) -> None:
+        self._end = index
+        await asyncio.gather(
+            *(self._execution.end(f"{self._name}.{later}") for later in range(index, self._next))
+        )
+
+    async def _came_back(self, index: int, seen: Observation, give: Give) -> None:
+        async with self._turn:
+            self._ahead[index] = seen
+            self._ahead_bytes += _size(seen)
+            while self._given < self._end and (first := self._ahead.pop(self._given, None)) is not None:
+                self._ahead_bytes -= _size(first)
+                if first.outcome is Outcome.SANDBOX_ERROR:
+                    self._failed = first
+                else:
+                    await give(self._given, first)
+                self._given += 1
+            self._turn.notify_all()
+
+
+def _size(seen: Observation) -> int:
+    return len(seen.stdout_b64) + len(seen.stderr_b64)
+
+
+async def in_one_piece(execution: Execution, slots: int) -> bytes | Problem:
+    """The answer to an order with cases: all observations, or what kept them from being made."""
+    parts: list[bytes] = []
+    size = 0
+
+    async def give(_index: int, seen: Observation) -> None:
+        nonlocal size
+        parts.append(seen.model_dump_json().encode())
+        size += len(parts[-1])
+        if size > MAX_ANSWER_BYTES:
+            parts.clear()
+            await execution.cancel()
+
+    ending = await Batch(execution, slots).run(give)
+    if isinstance(ending, Problem):
+        return ending
+    if size > MAX_ANSWER_BYTES:
+        return Problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"cases: their observations hold more than {MAX_ANSWER_BYTES} bytes together; "
+            "send fewer, lower limits.output_kb, or accept application/x-ndjson",
+        )
+    compiled = b"null" if ending.compiled is None else ending.compiled.model_dump_json().encode()
+    stopped = b"true" if ending.stopped else b"false"
+    observations = b",".join(parts)
+    return b'{"observations":[%b],"compile":%b,"stopped":%b}' % (observations, compiled, stopped)
