@@ -6,10 +6,10 @@ from typing import TextIO
 import structlog
 
 
-def configure_logging(stream: TextIO | None = None) -> None:
-    """Write structlog events as one JSON object a line, to standard output unless told otherwise.
+def configure_logging(stream: TextIO | None = None, level: int = logging.INFO) -> None:
+    """Write structlog events from ``level`` on as one JSON object a line.
 
-    Libraries' own warnings go to standard error.
+    They go to standard output unless told otherwise. Libraries' own warnings go to standard error.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     structlog.configure(
@@ -20,6 +20,6 @@ def configure_logging(stream: TextIO | None = None) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(stream),
     )

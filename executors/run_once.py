@@ -10,7 +10,6 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-import structlog
 from pydantic import ConfigDict, ValidationError
 
 from crucible.errors import InputError, SandboxUnavailable
@@ -79,11 +78,7 @@ def _do_nothing() -> None:
 
 def main() -> int:
     """Exit 0 when an observation was made, 2 on input that does not fit, 130 after a signal to end."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # standard output is the observation's alone
-    )
-    configure_logging(sys.stderr)  # standard output is for the observation alone
+    configure_logging(sys.stderr, logging.WARNING)  # standard output is for the observation alone
     try:
         order = parse(sys.stdin.buffer.read())
         settings = load(ExecutorSettings).model_copy(update={"slots": 1, "warm_containers": 0})

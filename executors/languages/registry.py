@@ -3,6 +3,7 @@
 from crucible.models import Limits
 from executors.languages.language import Language
 
+_NOT_KEPT = "/tmp"  # noqa: S108 (the sandbox's own; what a compiler leaves there goes with it)
 _ROOMY = Limits(memory_mb=1024, processes=256, wall_s=30, cpu_s=20)
 
 _ALL = (
@@ -58,6 +59,48 @@ _ALL = (
         version=("java", "--version"),
         hello='public class Main { public static void main(String[] a) { System.out.println("hello"); } }',
         minimum=_ROOMY,
+    ),
+    Language(
+        name="go",
+        family="go",
+        source="main.go",
+        compile=("go", "build", "-ldflags=-s -w", "-o", "/box/main", "/box/main.go"),
+        # Distributions no longer bring a compiled standard library: then it is compiled with each program.
+        compile_limits=Limits(
+            wall_s=120, cpu_s=120, memory_mb=1024, processes=256, output_kb=1024, disk_mb=512
+        ),
+        compile_environment={"HOME": _NOT_KEPT, "CGO_ENABLED": "0", "GOPROXY": "off"},
+        run=("/box/main",),
+        version=("go", "version"),
+        hello='package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("hello") }\n',
+    ),
+    Language(
+        name="rust",
+        family="rust",
+        source="main.rs",
+        compile=(
+            *("rustc", "--edition=2021", "-O", "-C", "strip=debuginfo"),
+            *("-o", "/box/main", "/box/main.rs"),
+        ),
+        run=("/box/main",),
+        version=("rustc", "--version"),
+        hello='fn main() { println!("hello"); }\n',
+    ),
+    Language(
+        name="ruby",
+        family="ruby",
+        source="main.rb",
+        run=("ruby", "/box/main.rb"),
+        version=("ruby", "--version"),
+        hello="puts 'hello'",
+    ),
+    Language(
+        name="perl",
+        family="script",
+        source="main.pl",
+        run=("perl", "/box/main.pl"),
+        version=("perl", "--version"),
+        hello="print qq(hello\\n);",
     ),
 )
 

@@ -56,9 +56,7 @@ class Account:
             "killed_for": seen.killed_for,
             "duration_s": ended - seen.started,
             "cpu_s": seen.cpu_s,
-            "peak_bytes": max(0, self._books.peak_bytes() - self._used_bytes)
-            if self._books
-            else peak_kb << 10,
+            "peak_bytes": self._peak_bytes(peak_kb << 10),
             "out_of_memory_kills": self._books.out_of_memory_kills() - self._kills if self._books else 0,
             "refused_processes": self._meter.refused_processes() - self._refused,
             "disk_full": any(map(_is_full, self._scratch)),
@@ -73,6 +71,11 @@ class Account:
                 report["killed_for"] = "disk_limit"
         report["files"] = [[file.path, file.executable] for file in left]
         return report, [seen.stdout.kept, seen.stderr.kept, *(file.content for file in left)]
+
+    def _peak_bytes(self, of_main: int) -> int:
+        """The program's own; for want of books that is ``of_main``, what its main process had resident."""
+        peak = self._books.peak_bytes() if self._books else None
+        return of_main if peak is None else max(0, peak - self._used_bytes)
 
 
 def _is_full(folder: str) -> bool:

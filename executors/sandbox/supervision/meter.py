@@ -13,15 +13,26 @@ _NEVER_S = 3600.0
 _CPU_TICKS, _THREADS, _RESIDENT = slice(11, 15), 17, 21
 
 
+class Alarm:
+    """Rings when a program has met with its memory limit: polling ``descriptor`` then reports ``events``."""
+
+    def __init__(self, descriptor: int, events: int) -> None:
+        self.descriptor = descriptor
+        self.events = events
+
+    def is_right(self) -> bool:
+        """Whether it rang for the limit's being met, of which it is asked once each time."""
+        raise NotImplementedError
+
+
 class Meter:
     """Measures one stage of a program.
 
-    ``look_every_s`` is how often that is called for; ``alarm`` is a descriptor, if there is one, that is
-    readable once the program has met with its memory limit.
+    ``look_every_s`` is how often that is called for.
     """
 
     look_every_s = _NEVER_S
-    alarm: int | None = None
+    alarm: Alarm | None = None
 
     def cpu_seconds(self, reaped: float) -> float:
         """CPU time used since the stage began; ``reaped`` is that of the processes collected by now."""
@@ -42,7 +53,7 @@ class GroupMeter(Meter):
     Without an ``alarm`` the kernel's count of what it ended for want of memory is looked at.
     """
 
-    def __init__(self, books: Books, alarm: int | None) -> None:
+    def __init__(self, books: Books, alarm: Alarm | None) -> None:
         self._books = books
         self.alarm = alarm
         self._cpu_before = books.cpu_seconds() - time.process_time()

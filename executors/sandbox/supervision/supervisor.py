@@ -90,8 +90,9 @@ class Supervisor:
         poll = self._poll
         for descriptor in (*self._outputs, self._wake, self._service):
             poll.register(descriptor, select.POLLIN)
-        if self._meter.alarm is not None:
-            poll.register(self._meter.alarm, select.POLLIN)
+        alarm = self._meter.alarm
+        if alarm is not None:
+            poll.register(alarm.descriptor, alarm.events)
         if not stdin.done:
             poll.register(stdin.write_end, select.POLLOUT)
         next_look = self._next_look(self.started, 0.0)
@@ -115,13 +116,13 @@ class Supervisor:
             self._reap(os.WNOHANG)
         elif descriptor == self._service:
             self.killed_for = "cancelled"
-        elif descriptor == self._meter.alarm:
-            # The kernel has ended one of its processes; which one is chance, so the others go as well.
-            self.killed_for = "memory_limit"
-        else:
+        elif descriptor == stdin.write_end:
             stdin.feed()
             if stdin.done:
                 self._poll.unregister(descriptor)
+        elif self._meter.alarm is not None and self._meter.alarm.is_right():
+            # The kernel has ended one of its processes; which one is chance, so the others go as well.
+            self.killed_for = "memory_limit"
 
     def _take(self, output: Output) -> bool:
         going_on = output.take()

@@ -8,7 +8,9 @@ EACH = pytest.mark.parametrize("language", LANGUAGES.values(), ids=LANGUAGES.key
 
 
 def test_the_languages_crucible_promises_are_there() -> None:
-    assert {"python", "javascript", "bash", "c", "cpp"} <= set(LANGUAGES)
+    assert set(LANGUAGES) == {
+        *("python", "javascript", "bash", "c", "cpp", "java", "go", "rust", "ruby", "perl"),
+    }
 
 
 @EACH

@@ -6,9 +6,9 @@ It cannot be signalled or traced from inside: it is PID 1, not dumpable, and ptr
 import os
 import signal
 
-from executors.sandbox.process.jail import root
-from executors.sandbox.process.jail.cgroup import Group
-from executors.sandbox.process.jail.seccomp import Filter
+from executors.sandbox.process.jail import landlock, root
+from executors.sandbox.process.jail.group import Group
+from executors.sandbox.process.jail.landlock import Landlock
 from executors.sandbox.supervision import syscalls as sc
 from executors.sandbox.supervision import wire
 from executors.sandbox.supervision.account import Account, wake_pipe, watcher_bytes
@@ -16,6 +16,7 @@ from executors.sandbox.supervision.files import place
 from executors.sandbox.supervision.meter import GroupMeter, Meter, ProcessMeter, own_memory_bytes
 from executors.sandbox.supervision.order import Order
 from executors.sandbox.supervision.rlimits import OWN_PROCESSES, ResourceLimits
+from executors.sandbox.supervision.seccomp import Filter
 from executors.sandbox.supervision.supervisor import Supervisor
 
 _WHOLE_MIB = ~((1 << 20) - 1)
@@ -32,6 +33,7 @@ class Provisions:
         self.service = service
         self.group = group
         self.filter = Filter(instructions)
+        self.landlock = Landlock(landlock.SYSTEM, landlock.OWN)
         self.resource_limits = ResourceLimits()
         self.cpus = os.cpu_count() or 1
         signal.signal(signal.SIGCHLD, _do_nothing)
@@ -78,6 +80,7 @@ class Cell:
     def _lock_down(self) -> None:
         """Give up every privilege for good; what the program will run under holds here already."""
         sc.set_capabilities(0)
+        self._provisions.landlock.install()
         self._provisions.filter.install()
 
     def _run_program(self, wake: int) -> tuple[dict[str, object], list[bytes | bytearray]]:

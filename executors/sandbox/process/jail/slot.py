@@ -12,20 +12,18 @@ import signal
 import sys
 from typing import Any
 
-from executors.sandbox.process.jail import root, seccomp
+from executors.sandbox.process.jail import cgroup, root
 from executors.sandbox.process.jail.borrowed import BorrowedMemory
 from executors.sandbox.process.jail.cell import Cell, Provisions
-from executors.sandbox.process.jail.cgroup import Group
+from executors.sandbox.process.jail.group import Group
+from executors.sandbox.supervision import seccomp, wire
 from executors.sandbox.supervision import syscalls as sc
-from executors.sandbox.supervision import wire
+from executors.sandbox.supervision.identity import enter_user_namespace, known_capabilities, renounce
 from executors.sandbox.supervision.order import Order
 
-_INSIDE_ID = 1000
 _HOST_ID_BASE = 1_000_000_000  # above every range that user-management tools hand out
 _OWN_SURROUNDINGS = sc.CLONE_NEWNS | sc.CLONE_NEWNET | sc.CLONE_NEWUTS | sc.CLONE_NEWCGROUP
-_LAST_CAPABILITY = 40
 _CELL_FAILED = 1
-_ALL_CAPABILITIES = (1 << (_LAST_CAPABILITY + 1)) - 1
 
 
 def main(descriptor: int, configuration: str) -> None:
@@ -68,17 +66,17 @@ def _next_order(provisions: Provisions) -> Order | None:
 def _isolate(config: dict[str, Any]) -> Group | None:
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     _reset_signals()
-    group = Group(config["group"]) if config["group"] else None
+    group = cgroup.enter(config["group"]) if config["group"] else None
     if os.geteuid() == 0:
         # The root is built while this process may still look into every folder (a home folder, say).
         _build(config, _OWN_SURROUNDINGS)
         _become_nobody()
-        _own_namespaces(sc.CLONE_NEWUSER | sc.CLONE_NEWNS | sc.CLONE_NEWIPC)
+        enter_user_namespace(sc.CLONE_NEWNS | sc.CLONE_NEWIPC)
     else:
-        _own_namespaces(sc.CLONE_NEWUSER)
+        enter_user_namespace()
         _build(config, _OWN_SURROUNDINGS | sc.CLONE_NEWIPC)
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)  # changing identity has cleared it
-    _renounce()
+    renounce()
     return group
 
 
@@ -89,19 +87,6 @@ def _reset_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the terminal's Ctrl-C is the service's to handle
-
-
-def _renounce() -> None:
-    """Make sure that nothing started from here ever gains a privilege; cells then drop what is left."""
-    for number in range(_LAST_CAPABILITY + 1):
-        try:
-            sc.prctl(sc.PR_CAPBSET_DROP, number)
-        except OSError:
-            break  # an older kernel knows fewer
-    sc.prctl(sc.PR_CAP_AMBIENT, sc.PR_CAP_AMBIENT_CLEAR_ALL)
-    sc.prctl(sc.PR_SET_SECUREBITS, sc.SECUREBITS_LOCKED)
-    sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
-    sc.prctl(sc.PR_SET_DUMPABLE, 0)  # cells share this memory: no program may look into it
 
 
 def _build(config: dict[str, Any], namespaces: int) -> None:
@@ -118,30 +103,7 @@ def _become_nobody() -> None:
     os.setgroups([])
     os.setresgid(unique, unique, unique)
     os.setresuid(unique, unique, unique)
-    sc.set_capabilities(_known_capabilities())
-    sc.prctl(sc.PR_SET_DUMPABLE, 1)  # or /proc/self/uid_map belongs to root
-
-
-def _own_namespaces(namespaces: int) -> None:
-    """Enter a user namespace in which every slot's program has the same identity."""
-    uid, gid = os.getuid(), os.getgid()
-    sc.unshare(namespaces)
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{_INSIDE_ID} {uid} 1"),
-        ("gid_map", f"{_INSIDE_ID} {gid} 1"),
-    ):
-        with open(f"/proc/self/{name}", "w", encoding="utf-8") as file:
-            file.write(text)
-
-
-def _known_capabilities() -> int:
-    """The permitted capabilities: a container's root may have fewer than all."""
-    with open("/proc/self/status", encoding="utf-8") as file:
-        for line in file:
-            if line.startswith("CapPrm:"):
-                return int(line.split()[1], 16) & _ALL_CAPABILITIES
-    return 0
+    sc.set_capabilities(known_capabilities())
 
 
 if __name__ == "__main__":
