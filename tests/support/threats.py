@@ -1,6 +1,9 @@
 """Programs that mean harm, and what they are asked to try."""
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 from crucible.models import Limits
 from executors.sandbox.interface import Program, Stage
@@ -33,4 +36,17 @@ def attempts(calls: Mapping[str, tuple[tuple[int, int], tuple[int, ...]]]) -> st
 
     A call is its numbers on x86_64 and aarch64, and its arguments.
     """
-    return f"{_SYSTEM_CALLS}\nprint({{name: attempt(*call) for name, call in {dict(calls)!r}.items()}})"
+    return (
+        f"{_SYSTEM_CALLS}\ncalls = {dict(calls)!r}\n"
+        "print({name: attempt(numbers, *arguments) for name, (numbers, arguments) in calls.items()})"
+    )
+
+
+@contextmanager
+def canary(text: str) -> Iterator[Path]:
+    """A file on the host that holds ``text`` and that no permission keeps anybody from reading."""
+    with tempfile.TemporaryDirectory(prefix="crucible-test-") as folder:
+        Path(folder).chmod(0o755)
+        file = Path(folder, "canary")
+        file.write_text(text, encoding="utf-8")
+        yield file

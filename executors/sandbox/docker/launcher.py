@@ -21,7 +21,7 @@ from executors.sandbox.supervision.supervisor import Supervisor
 _FROM_EXECUTOR, _TO_EXECUTOR = 0, 1
 _LAST_NUMBER = 30
 _GROUPS = "/sys/fs/cgroup"
-_SCRATCH = ("/box", "/tmp", "/dev/shm")  # noqa: S108 (the container's own)
+_SCRATCH = ("/box", "/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 (the container's own)
 
 
 def main() -> None:

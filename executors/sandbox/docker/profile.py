@@ -71,8 +71,8 @@ def host_config(user: int, disk_mb: int, memory_bytes: int, processes: int) -> d
     ``user`` owns the places that may be written, each of ``disk_mb`` MiB; ``memory_bytes`` and ``processes``
     can be set anew while the container waits.
     """
-    scratch = f"rw,nosuid,nodev,size={disk_mb * _MIB},nr_inodes={_MOST_INODES}"
-    own = f"uid={user},gid={user}"
+    size = f"size={disk_mb * _MIB},nr_inodes={_MOST_INODES}"
+    everyones = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 (the container's own)
     return {
         "network_mode": "none",
         "read_only": True,
@@ -83,9 +83,8 @@ def host_config(user: int, disk_mb: int, memory_bytes: int, processes: int) -> d
         "memswap_limit": memory_bytes,
         "pids_limit": processes,
         "tmpfs": {
-            "/box": f"{scratch},exec,mode=755,{own}",
-            "/tmp": f"{scratch},exec,mode=1777",  # noqa: S108 (the container's own)
-            "/dev/shm": f"rw,nosuid,nodev,exec,size={disk_mb * _MIB},nr_inodes={_MOST_INODES},mode=1777",  # noqa: S108
+            "/box": f"rw,nosuid,nodev,exec,{size},mode=755,uid={user},gid={user}",
+            **dict.fromkeys(everyones, f"rw,nosuid,nodev,exec,{size},mode=1777"),
         },
         "shm_size": _SHM_BYTES,
         "ipc_mode": "private",

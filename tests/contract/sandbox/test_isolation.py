@@ -172,7 +172,7 @@ async def test_only_scratch_places_can_be_written(sandbox: Sandbox) -> None:
     seen = await sandbox.run(python(code), "writable")
     scratch = {"/box", "/tmp", "/scratch"} | {f"/scratch/{name}" for name in ("box", "tmp", "shm", "vartmp")}
     if DOCKER in sandbox.isolation_level:
-        scratch = {"/box", "/tmp", "/dev/shm"}
+        scratch = {"/box", "/tmp", "/var/tmp", "/dev/shm"}
     assert set(seen.stdout.decode().split()) == scratch
 
 
