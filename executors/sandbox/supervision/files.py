@@ -5,6 +5,8 @@ import stat
 from typing import NamedTuple
 
 _MOST_COLLECTED_BYTES = 64 << 20
+_LONGEST_FOLDER = 1000
+"""A compiler can be made to nest folders deeper than they can be walked, or made again for a run."""
 _WRITE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ANYONE_RUNS = 0o111
@@ -38,14 +40,18 @@ def place(folder: str, files: list[File]) -> None:
 def collect(folder: str) -> list[File]:
     """The regular files in ``folder`` and below, links and all else left out; raises ``TooLargeError``.
 
+    A file whose permissions keep its own owner from reading it is left out as well.
+
     To be called when nothing runs any more that could exchange one file for another.
     """
     found: list[File] = []
     room = _MOST_COLLECTED_BYTES
     for inside, _, names in os.walk(folder):
+        if len(inside) > _LONGEST_FOLDER:
+            raise TooLargeError
         for name in names:
             path = f"{inside}/{name}"
-            if not stat.S_ISREG(os.lstat(path).st_mode):
+            if not stat.S_ISREG(os.lstat(path).st_mode) or not os.access(path, os.R_OK):
                 continue
             content, mode = _read(path, room)
             room -= len(content)
