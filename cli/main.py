@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli import exits
-from cli.commands import bench, corpus, down, evaluate, execute, images, status, sweep, up
+from cli.commands import bench, corpus, down, evaluate, evidence, execute, images, status, sweep, up
 from crucible.errors import CrucibleError
 
 _EPILOG = "Exit codes: 0 as wished, 1 failed, 2 wrong usage or input, 3 inconclusive, 4 platform fault."
@@ -30,6 +30,7 @@ def build() -> typer.Typer:
     app.command("execute")(execute.command)
     app.add_typer(corpus.app, name="corpus")
     app.add_typer(images.app, name="images")
+    app.command("evidence")(evidence.command)
     app.command("up")(up.command)
     app.command("down")(down.command)
     app.command("status")(status.command)

@@ -1,0 +1,52 @@
+"""Whether Celery answers as soon as legacy does."""
+
+import math
+from dataclasses import dataclass
+
+from crucible.errors import InputError
+from crucible.evidence.parity import Evidence, Question, evidence
+
+_PRIOR_WEIGHT = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class RankBounds:
+    """Ranks, from 1, of the sorted times between which a quantile lies; null where there are too few."""
+
+    lower: int | None
+    upper: int | None
+
+
+def is_not_slower(pairs: int, slower: int, *, rho: float = 0.01, alpha: float = 0.05) -> Evidence:
+    """Evidence that the new leg's quantiles are not more than (1 + delta) times the old leg's.
+
+    ``slower`` counts the pairs whose new time is above (1 + delta) times the old one. Where that happens in
+    at most the part rho of all pairs, Q_new(q) <= (1 + delta) Q_old(q + rho) for every q: the pairs outside
+    of that part alone make up q of the new leg's. So the question is that of mismatches, with p0 = rho.
+    """
+    return evidence(pairs, slower, Question(rho, alpha))
+
+
+def rank_bounds(pairs: int, quantile: float = 0.95, alpha: float = 0.05) -> RankBounds:
+    """Where a quantile lies among ``pairs`` times, with confidence 1 - alpha at all looks together.
+
+    The number of times at or below the quantile is binomial; ranks r are kept as long as the mixture
+    martingale B(a + r, b + n - r) / (B(a, b) q^r (1 - q)^(n - r)) stays below 2 / alpha, a = 50 q and
+    b = 50 (1 - q). (S. R. Howard, A. Ramdas, "Sequential estimation of quantiles with applications to A/B
+    testing and best-arm identification", Bernoulli 28(3), 2022.)
+    """
+    if not 0 < quantile < 1 or not 0 < alpha < 1 or pairs < 0:
+        raise InputError(f"no ranks for {pairs} times, quantile {quantile} and alpha {alpha}")
+    kept = [r for r in range(pairs + 1) if _log_ratio(r, pairs, quantile) < math.log(2 / alpha)]
+    low, high = min(kept, default=0), max(kept, default=pairs)
+    return RankBounds(low if low > 0 else None, high + 1 if high < pairs else None)
+
+
+def _log_ratio(rank: int, pairs: int, quantile: float) -> float:
+    a, b = _PRIOR_WEIGHT * quantile, _PRIOR_WEIGHT * (1 - quantile)
+    likelihood = rank * math.log(quantile) + (pairs - rank) * math.log1p(-quantile)
+    return _log_beta(a + rank, b + pairs - rank) - _log_beta(a, b) - likelihood
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
