@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test check format bench up down lock parts clean
+.PHONY: help install sweep test check format bench simulate up down lock parts clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench: $(INSTALLED) ## Measure against the bare limit and a Celery chord; writes
 	$(BIN)/crucible bench --write docs/benchmarks.md
 	$(BIN)/crucible images build
 	$(BIN)/crucible bench --sandboxes --write docs/benchmarks.md
+
+simulate: $(INSTALLED) ## Try GO gates under constant looking, and time the way back; seeded
+	$(BIN)/python -m bench.simulation
 
 up: $(INSTALLED) ## Start the local stack in the background
 	$(BIN)/crucible up --detach
