@@ -4,21 +4,21 @@ import asyncio
 import os
 
 import docker
-import structlog
 
 from crucible.errors import SandboxUnavailable
-from crucible.models import Limits, Observation, Outcome
+from crucible.models import Limits, Observation
 from executors.sandbox import orders, verdict
-from executors.sandbox.admission import Admission, Turn
+from executors.sandbox.admission import Turn
 from executors.sandbox.docker import images, owner
 from executors.sandbox.docker.containers import FAULTS, Container, Containers, Kind
 from executors.sandbox.docker.daemon import connected, unreachable
 from executors.sandbox.docker.pool import Pool
 from executors.sandbox.docker.probe import PROBE
-from executors.sandbox.interface import Program, Sandbox, Stage
+from executors.sandbox.interface import Program, Stage
 from executors.sandbox.orders import Ran
 from executors.sandbox.supervision.account import KERNEL_BYTES
 from executors.sandbox.supervision.files import File
+from executors.sandbox.watched import WatchedSandbox, overdue_s
 
 RUNC, RUNSC = "containers+cgroups+seccomp", "gvisor+cgroups+seccomp"
 
@@ -27,12 +27,10 @@ _STEP = 4 * _MIB
 _LAUNCHER_PROCESSES = 1
 _COPIES = 3  # of files and input that a launcher and its file system hold
 _FIRST_USER, _USERS_EACH = 1_000_000_000, 256  # above every range that user-management tools hand out
-_OVERDUE_FACTOR = 6  # the launcher allows up to five times the wall limit on a machine short of CPU
-_OVERDUE_S = 30
 _ONLY_ORDER = 1
 
 
-class DockerSandbox(Sandbox):
+class DockerSandbox(WatchedSandbox):
     """Programs in containers of the local Docker daemon, at most ``slots`` at once.
 
     ``name`` tells whose containers they are; ``warm`` of each kind used lately wait for programs.
@@ -40,7 +38,7 @@ class DockerSandbox(Sandbox):
     """
 
     def __init__(self, slots: int, name: str, *, warm: int, runtime: str | None = None) -> None:
-        self._admission = Admission(slots)
+        super().__init__(slots)
         self._name = name
         self._warm = warm
         self._runtime = runtime
@@ -48,7 +46,6 @@ class DockerSandbox(Sandbox):
         self._containers: Containers
         self._pool: Pool | None = None
         self._images: dict[str, str] = {}
-        self._log = structlog.get_logger()
         self.isolation_level = RUNC
 
     async def open(self) -> None:
@@ -62,7 +59,9 @@ class DockerSandbox(Sandbox):
             raise unreachable(error) from error
         if not self._images:
             raise SandboxUnavailable("no image is built from what is installed; run `crucible images build`")
-        await self._probe()
+        family = "script" if "script" in self._images else next(iter(self._images))
+        stage = Stage(("/usr/bin/python3", "-I", "-S", "/box/probe.py"), Limits())
+        await self._probe(Program(family, (File("probe.py", PROBE.encode()),), b"", {}, stage))
 
     def keep_warm(self) -> None:
         """See ``Sandbox.keep_warm``."""
@@ -75,28 +74,9 @@ class DockerSandbox(Sandbox):
         if self._pool is not None:
             await self._pool.refilled()
 
-    async def run(self, program: Program, run_id: str) -> Observation:
-        """See ``Sandbox.run``."""
-        ran = await self._admitted(program, run_id, collect=False)
-        if isinstance(ran, Observation):
-            return ran
-        return verdict.observe(ran.report, ran.stdout, ran.stderr, self.isolation_level)
-
-    async def compile(self, program: Program, run_id: str) -> tuple[Observation, tuple[File, ...]]:
-        """See ``Sandbox.compile``."""
-        ran = await self._admitted(program, run_id, collect=True)
-        if isinstance(ran, Observation):
-            return ran, ()
-        seen = verdict.observe(ran.report, ran.stdout, ran.stderr, self.isolation_level, compiling=True)
-        return seen, ran.files
-
     def locate(self, family: str, command: str) -> str | None:
         """See ``Sandbox.locate``; Debian, of which all images are made, has its commands in one place."""
         return f"/usr/bin/{command}" if family in self._images else None
-
-    async def cancel(self, run_id: str) -> bool:
-        """See ``Sandbox.cancel``."""
-        return self._admission.cancel(run_id)
 
     async def close(self) -> None:
         """See ``Sandbox.close``."""
@@ -125,22 +105,19 @@ class DockerSandbox(Sandbox):
         limits = Limits()
         await self._containers.limit(container, _memory_bytes(container, limits, 0), _processes(limits))
 
-    async def _admitted(self, program: Program, run_id: str, *, collect: bool) -> Ran | Observation:
-        async with self._admission.turn(run_id) as turn:
-            if turn.cancelled:
-                return self._cancelled()
-            pool = self._pool
-            image = self._images.get(program.family)
-            if pool is None or image is None:
-                return self._sandbox_error(
-                    f"there is no image for {program.family}" if pool else "the sandbox is being closed"
-                )
-            payload = sum(len(file.content) for file in program.files)
-            try:
-                container = await pool.take(Kind(image, program.stage.limits.disk_mb + payload // _MIB))
-            except FAULTS as error:
-                return self._sandbox_error(f"no container could be started: {error}")
-            return await self._used(pool, container, turn, program, collect=collect)
+    async def _carried_out(self, turn: Turn, program: Program, *, collect: bool) -> Ran | Observation:
+        pool = self._pool
+        image = self._images.get(program.family)
+        if pool is None or image is None:
+            return self._sandbox_error(
+                f"there is no image for {program.family}" if pool else "the sandbox is being closed"
+            )
+        payload = sum(len(file.content) for file in program.files)
+        try:
+            container = await pool.take(Kind(image, program.stage.limits.disk_mb + payload // _MIB))
+        except FAULTS as error:
+            return self._sandbox_error(f"no container could be started: {error}")
+        return await self._used(pool, container, turn, program, collect=collect)
 
     async def _used(
         self, pool: Pool, container: Container, turn: Turn, program: Program, *, collect: bool
@@ -163,8 +140,7 @@ class DockerSandbox(Sandbox):
             if turn.cancelled:
                 return self._cancelled()
             turn.end = container.launcher.cancel
-            limits = program.stage.limits
-            async with asyncio.timeout(_OVERDUE_S + _OVERDUE_FACTOR * limits.wall_s):
+            async with asyncio.timeout(overdue_s(program)):
                 container.launcher.send(*orders.frame(_ONLY_ORDER, program, collect=collect))
                 header, blobs = await container.launcher.receive()
         except FAULTS as error:
@@ -187,22 +163,6 @@ class DockerSandbox(Sandbox):
         except FAULTS as fault:
             error = fault
         return self._sandbox_error(f"the container was lost: {error or 'its program is overdue'}")
-
-    async def _probe(self) -> None:
-        family = "script" if "script" in self._images else next(iter(self._images))
-        stage = Stage(("/usr/bin/python3", "-I", "-S", "/box/probe.py"), Limits())
-        probe = Program(family, (File("probe.py", PROBE.encode()),), b"", {}, stage)
-        seen = await self.run(probe, "probe")
-        if seen.stdout != b"isolated\n":
-            said = (seen.stderr.decode(errors="replace").strip().splitlines() or [seen.detail or ""])[-1]
-            raise SandboxUnavailable(f"containers do not isolate: the probe ended as {seen.outcome} ({said})")
-
-    def _cancelled(self) -> Observation:
-        return Observation(outcome=Outcome.CANCELLED, isolation_level=self.isolation_level)
-
-    def _sandbox_error(self, detail: str) -> Observation:
-        self._log.error("sandbox_error", detail=detail)
-        return Observation(outcome=Outcome.SANDBOX_ERROR, isolation_level=self.isolation_level, detail=detail)
 
 
 def _memory_bytes(container: Container, limits: Limits, payload: int) -> int:

@@ -6,23 +6,20 @@ import os
 import shutil
 from collections import deque
 
-import structlog
-
 from crucible.errors import SandboxUnavailable
-from crucible.models import Limits, Observation, Outcome
+from crucible.models import Limits, Observation
 from executors.sandbox import verdict
-from executors.sandbox.admission import Admission, Turn
-from executors.sandbox.interface import PATH, Program, Sandbox, Stage
+from executors.sandbox.admission import Turn
+from executors.sandbox.interface import PATH, Program, Stage
 from executors.sandbox.orders import Ran
 from executors.sandbox.process.jail import cgroup, landlock
 from executors.sandbox.process.slot_handle import SlotHandle, SlotLostError, View
 from executors.sandbox.supervision.files import File
+from executors.sandbox.watched import WatchedSandbox, overdue_s
 
 WITH_CGROUPS = "namespaces+cgroups+seccomp"
 WITHOUT_CGROUPS = "namespaces+rlimits+seccomp"
 
-_OVERDUE_FACTOR = 6  # the cell allows up to five times the wall limit on a machine short of CPU
-_OVERDUE_S = 30
 _GROUP_EMPTY_WITHIN_S, _GROUP_LOOK_S = 2, 0.01
 _PROBE = """
 import os, socket, sys
@@ -44,7 +41,7 @@ print("isolated")
 """
 
 
-class ProcessSandbox(Sandbox):
+class ProcessSandbox(WatchedSandbox):
     """Programs in namespaces of their own, with control groups where this process may make them.
 
     ``python`` is the interpreter that the probe at ``open`` uses; ``view`` makes it visible where it
@@ -53,15 +50,14 @@ class ProcessSandbox(Sandbox):
     """
 
     def __init__(self, slots: int, python: str, view: View, *, cgroups: bool | None = None) -> None:
+        super().__init__(slots)
         self._size = slots
         self._python = python
         self._view = view
         self._cgroups = cgroups
         self._slots: list[SlotHandle] = []
         self._idle: deque[SlotHandle] = deque()
-        self._admission = Admission(slots)
         self._closing = False
-        self._log = structlog.get_logger()
         self.isolation_level = WITHOUT_CGROUPS
 
     async def open(self) -> None:
@@ -82,31 +78,14 @@ class ProcessSandbox(Sandbox):
             self._slots.append(slot)
             await slot.start()
             self._idle.append(slot)
+        stage = Stage((self._python, "/box/probe.py"), Limits())
+        probe = Program("python", (File("probe.py", _PROBE.encode()),), b"", {}, stage)
         for _ in self._slots:
-            await self._probe()
-
-    async def run(self, program: Program, run_id: str) -> Observation:
-        """See ``Sandbox.run``."""
-        ran = await self._admitted(program, run_id, collect=False)
-        if isinstance(ran, Observation):
-            return ran
-        return verdict.observe(ran.report, ran.stdout, ran.stderr, self.isolation_level)
-
-    async def compile(self, program: Program, run_id: str) -> tuple[Observation, tuple[File, ...]]:
-        """See ``Sandbox.compile``."""
-        ran = await self._admitted(program, run_id, collect=True)
-        if isinstance(ran, Observation):
-            return ran, ()
-        seen = verdict.observe(ran.report, ran.stdout, ran.stderr, self.isolation_level, compiling=True)
-        return seen, ran.files
+            await self._probe(probe)
 
     def locate(self, family: str, command: str) -> str | None:  # noqa: ARG002 (one system for all)
         """See ``Sandbox.locate``; programs see this machine's own toolchains."""
         return self._python if command == "python3" else shutil.which(command, path=PATH)
-
-    async def cancel(self, run_id: str) -> bool:
-        """See ``Sandbox.cancel``; a run that waits for a slot comes back at once."""
-        return self._admission.cancel(run_id)
 
     async def close(self) -> None:
         """See ``Sandbox.close``."""
@@ -117,16 +96,12 @@ class ProcessSandbox(Sandbox):
                 await _removed(slot.group)
         self._slots.clear()
 
-    async def _admitted(self, program: Program, run_id: str, *, collect: bool) -> Ran | Observation:
-        """Run once a slot is free; an observation where there is nothing to judge."""
-        async with self._admission.turn(run_id) as turn:
-            if turn.cancelled:
-                return self._cancelled()
-            slot = self._idle.popleft()
-            try:
-                return await self._run_on(slot, turn, program, collect=collect)
-            finally:
-                self._idle.append(slot)
+    async def _carried_out(self, turn: Turn, program: Program, *, collect: bool) -> Ran | Observation:
+        slot = self._idle.popleft()
+        try:
+            return await self._run_on(slot, turn, program, collect=collect)
+        finally:
+            self._idle.append(slot)
 
     async def _run_on(
         self, slot: SlotHandle, turn: Turn, program: Program, *, collect: bool
@@ -140,7 +115,7 @@ class ProcessSandbox(Sandbox):
             if turn.cancelled:
                 return self._cancelled()
             turn.end = slot.cancel  # until the order is sent nothing is awaited: no cancellation is missed
-            async with asyncio.timeout(_OVERDUE_S + _OVERDUE_FACTOR * program.stage.limits.wall_s):
+            async with asyncio.timeout(overdue_s(program)):
                 return await slot.run(program, collect=collect)
         except asyncio.CancelledError:
             await slot.stop()  # its program must not outlive the one who asked for it
@@ -152,23 +127,6 @@ class ProcessSandbox(Sandbox):
             return self._sandbox_error(f"the slot was lost: {error or 'its program is overdue'}")
         finally:
             turn.end = None
-
-    async def _probe(self) -> None:
-        stage = Stage((self._python, "/box/probe.py"), Limits())
-        probe = Program("python", (File("probe.py", _PROBE.encode()),), b"", {}, stage)
-        seen = await self.run(probe, "probe")
-        if seen.stdout != b"isolated\n":
-            said = (seen.stderr.decode(errors="replace").strip().splitlines() or [seen.detail or ""])[-1]
-            raise SandboxUnavailable(
-                f"the sandbox does not isolate: its probe ended as {seen.outcome} ({said})"
-            )
-
-    def _cancelled(self) -> Observation:
-        return Observation(outcome=Outcome.CANCELLED, isolation_level=self.isolation_level)
-
-    def _sandbox_error(self, detail: str) -> Observation:
-        self._log.error("sandbox_error", detail=detail)
-        return Observation(outcome=Outcome.SANDBOX_ERROR, isolation_level=self.isolation_level, detail=detail)
 
 
 async def _removed(group: str) -> None:
