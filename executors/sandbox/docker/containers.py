@@ -127,6 +127,9 @@ class Containers:
             labels=self._labels,
             stdin_open=True,
             tty=False,
+            # A network namespace with loopback alone, made by the runtime. The mode "none" would bring in
+            # the daemon's network code as well, which costs time and locks up where many come and go at once.
+            network_disabled=True,
             host_config=host,
         )
         container_id: str = created["Id"]

@@ -39,6 +39,9 @@ from executors.sandbox.docker.launcher import main
 main()
 """
 
+_ETC = {"etc/hosts": b"127.0.0.1 localhost crucible\n::1 localhost\n", "etc/resolv.conf": b""}
+"""No resolver: whose it was on the machine that made the base image is no business of programs'."""
+
 
 @dataclass(frozen=True)
 class Image:
@@ -131,5 +134,5 @@ def _contents() -> dict[str, bytes]:
     watchers = (_SOURCES / "executors/sandbox/supervision").glob("*.py")
     inside = [_SOURCES / name for name in _INSIDE] + sorted(watchers)
     files: dict[str, Any] = {"Dockerfile": Path(__file__).with_name("Dockerfile").read_bytes()}
-    files["crucible/launch.py"] = _LAUNCH.encode()
+    files |= {"crucible/launch.py": _LAUNCH.encode(), **_ETC}
     return files | {f"crucible/{path.relative_to(_SOURCES)}": path.read_bytes() for path in inside}

@@ -74,11 +74,10 @@ def host_config(user: int, disk_mb: int, memory_bytes: int, processes: int) -> d
     size = f"size={disk_mb * _MIB},nr_inodes={_MOST_INODES}"
     everyones = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 (the container's own)
     return {
-        "network_mode": "none",
         "read_only": True,
         "privileged": False,
         "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true", f"seccomp={seccomp()}"],
+        "security_opt": ["no-new-privileges=true", f"seccomp={seccomp()}"],
         "mem_limit": memory_bytes,
         "memswap_limit": memory_bytes,
         "pids_limit": processes,
@@ -91,7 +90,6 @@ def host_config(user: int, disk_mb: int, memory_bytes: int, processes: int) -> d
         "cgroupns": "private",
         "oom_score_adj": _LAUNCHER_SCORE,
         "log_config": {"Type": "none"},
-        "dns": ["0.0.0.0"],  # the host's resolver is no business of programs'
         "init": False,
     }
 
