@@ -49,7 +49,7 @@ def test_while_it_drains_nothing_new_is_taken_and_what_runs_may_end() -> None:
         seen_at_work(marker)
         begin_drain(draining)
         for refused in (draining.execute("new", ":"), draining.batch("new", [":"])):
-            assert (refused.status_code, refused.headers["retry-after"]) == (503, "20")
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
         joined = callers.submit(draining.sleep, marker)
         processes_with(marker)[0].kill()
         assert {each.result(30).json()["outcome"] for each in (asked, joined)} == {"signalled"}
