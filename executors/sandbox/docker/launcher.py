@@ -7,7 +7,6 @@ program has pipes of its own instead of them.
 
 import os
 import signal
-import sys
 
 from executors.sandbox.supervision import books, meter, seccomp, wire
 from executors.sandbox.supervision import syscalls as sc
@@ -93,8 +92,3 @@ def _own_books() -> books.Books | None:
 
 def _do_nothing(_signal: int, _frame: object) -> None:
     """Handle SIGCHLD, so that it wakes the poll; a default-ignored signal would not."""
-
-
-if __name__ == "__main__":
-    main()
-    sys.stdout.flush()

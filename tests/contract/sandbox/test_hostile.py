@@ -129,7 +129,7 @@ async def test_the_first_process_cannot_be_looked_into(sandbox: Sandbox, path: s
     assert seen.stdout == b""
 
 
-async def test_files_of_the_sandbox_cannot_be_replaced_between_two_stages(sandbox: Sandbox) -> None:
+async def test_a_program_that_removes_all_it_can_leaves_the_next_one_its_places(sandbox: Sandbox) -> None:
     seen = await sandbox.run(
         shell("rm -rf /box /tmp/* /scratch/* 2>/dev/null; mkdir /tmp/x; echo $?"), "remove"
     )
