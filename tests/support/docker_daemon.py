@@ -100,6 +100,7 @@ class Daemon:
             self._process.terminate()
             self._process.wait(_PATIENCE_S)
             self._process = None
+        self._unmount()
 
     def kill(self) -> None:
         """Ends it, and the containerd it has started, without a chance to do anything."""
@@ -111,6 +112,12 @@ class Daemon:
         for each in started:
             each.kill()
         psutil.wait_procs(started, _PATIENCE_S)
+
+    def _unmount(self) -> None:
+        """After a build with the host's network, the daemon leaves that namespace mounted in its folder."""
+        mounted = [each.mountpoint for each in psutil.disk_partitions(all=True)]
+        for below in sorted((each for each in mounted if Path(each).is_relative_to(self.folder)), reverse=True):
+            subprocess.run(["umount", below], check=True)
 
 
 def _wait_for(daemon: subprocess.Popen[bytes], address: str, log: Path) -> None:
