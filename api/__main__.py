@@ -4,9 +4,10 @@ import asyncio
 import sys
 
 from api.options import options_from_environment
-from api.server import block_endings, serve
+from api.server import serve
 from crucible.errors import CrucibleError, InputError
 from crucible.logging import configure_logging
+from flows.endings import block_endings
 
 _EXIT_BAD_INPUT = 2
 _EXIT_FAULT = 4

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from crucible.models import Classification, Comparison
+from crucible.models import Classification, Comparison, Leg
 from crucible.models.frozen import Frozen
 from crucible.store import LedgerRow
 
@@ -20,7 +20,8 @@ class EvaluationState(Frozen):
     """One evaluation as it stands. ``id`` is Crucible's, ``name`` the author's.
 
     ``classification`` and ``comparison`` are null until it is settled. A mismatch with
-    ``comparison.reruns`` 0 has not been confirmed yet. ``flow_run_ids`` starts with the first run's.
+    ``comparison.reruns`` 0 has not been confirmed yet. ``answered_by`` is the leg whose observation in the
+    comparison is the answer: null until there is one. ``flow_run_ids`` starts with the first run's.
     """
 
     id: str
@@ -28,6 +29,7 @@ class EvaluationState(Frozen):
     status: Literal["submitted", "settled"]
     classification: Classification | None
     comparison: Comparison | None
+    answered_by: Leg | None
     flow_run_ids: tuple[str, ...]
     links: Links
 
@@ -76,6 +78,7 @@ class Answers:
             status="submitted" if classification is None else "settled",
             classification=classification,
             comparison=comparison,
+            answered_by=None if comparison is None else comparison.answered_by,
             flow_run_ids=flow_run_ids,
             links=Links(itself=f"/evaluations/{evaluation_id}", flow_run=flow_run),
         )

@@ -65,7 +65,7 @@ def parse_order(body: bytes) -> Order:
     if not 1 <= len(items) <= MAX_LIST:
         raise misfit("", f"a list of {len(items)} evaluations; the range is 1 to {MAX_LIST}")
     submissions = tuple(
-        Submission(new_id, _evaluation(item, new_id, number if is_list else None))
+        Submission(new_id, _evaluation(item, new_id, number if is_list else None), is_traffic=True)
         for number, (new_id, item) in enumerate(zip(new_evaluation_ids(len(items)), items, strict=True), 1)
     )
     return Order(submissions, is_list)

@@ -1,11 +1,8 @@
 """The server process: ready when it says so, gone within seconds of SIGTERM."""
 
 import asyncio
-import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable
 
 import uvicorn
 
@@ -13,11 +10,11 @@ from api.app import create_app
 from api.options import ApiOptions
 from api.wiring import open_parts
 from crucible.errors import SettingsError
+from flows.endings import call_on_ending
 
 READY_LINE = "CRUCIBLE_READY"
 
 _LOOPBACK = "127.0.0.1"
-_ENDINGS = (signal.SIGINT, signal.SIGTERM)
 _DRAIN_S = 3
 
 
@@ -35,7 +32,7 @@ async def serve(options: ApiOptions) -> None:
     in the main thread of a process that has blocked both signals (``block_endings``).
     """
     stopping = asyncio.Event()
-    _call_on_ending(asyncio.get_running_loop(), stopping.set)
+    call_on_ending(stopping.set)
     with _listener(options.port) as listener:
         async with open_parts(options) as parts:
             config = uvicorn.Config(
@@ -52,23 +49,6 @@ async def serve(options: ApiOptions) -> None:
             parts.waiters.release()
             server.should_exit = True
             await serving
-
-
-def block_endings() -> None:
-    """Keep SIGTERM and SIGINT from every handler; to be called before any thread is started.
-
-    Prefect replaces the handler of SIGTERM while a flow runs by one that raises wherever the event
-    loop happens to be. Blocked, the signals reach only the thread that asks for them.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
-
-
-def _call_on_ending(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-    def watch() -> None:
-        signal.sigwait(_ENDINGS)
-        loop.call_soon_threadsafe(stop)
-
-    threading.Thread(target=watch, name="endings", daemon=True).start()
 
 
 def _listener(port: int) -> socket.socket:

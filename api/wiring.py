@@ -15,14 +15,20 @@ from api.flow_runs import confirm_mismatches, evaluate_batch
 from api.languages import Languages
 from api.options import ApiOptions
 from api.readiness import Readiness
-from api.starter import Starter
+from api.starter import Starter, Ticket
 from api.waiters import Waiters
-from crucible.errors import ExecutorUnavailable
-from crucible.models import Classification, Comparison
+from crucible.errors import PlatformError
+from crucible.models import Classification, Comparison, Evaluation
+from crucible.store import Store
+from flows.epochs import Epochs
 from flows.host import FlowHost, flow_host
+from flows.noise import NoiseSampler
+from flows.sentinels import Sentinels
 from flows.session import prefect_session
 
 _FINISH_WITHIN_S = 5.0
+_MOST_LEFT = 1000
+"""Mismatches of an earlier process that are confirmed now; a process that ended left few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,7 @@ class Parts:
     desk: Desk
     readiness: Readiness
     waiters: Waiters
+    store: Store
 
 
 @asynccontextmanager
@@ -45,38 +52,56 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
         readiness = Readiness(options.endpoints, options.prefect_api_url, host.store)
         waiters = Waiters()
         answers = Answers(options.prefect_api_url.removesuffix("/api"))
-        with closing(languages):
-            await _ask_first(languages)
-            async with aclosing(readiness), _flows_running(host, waiters) as starter:
-                yield Parts(Desk(host.store, starter, waiters, languages, answers), readiness, waiters)
+        legacy_urls, celery_url = options.executor_urls[:2], options.executor_urls[2]
+        epochs = Epochs(
+            host.store, host.rules, legacy_urls, celery_url, options.executor_token.get_secret_value()
+        )
+        with closing(languages), closing(epochs):
+            await _ask_first(languages, epochs)
+            async with aclosing(readiness), _flows_running(host, waiters, epochs) as starter:
+                desk = Desk(host.store, starter, waiters, languages, answers)
+                yield Parts(desk, readiness, waiters, host.store)
 
 
 @asynccontextmanager
-async def _flows_running(host: FlowHost, waiters: Waiters) -> AsyncIterator[Starter]:
+async def _flows_running(host: FlowHost, waiters: Waiters, epochs: Epochs) -> AsyncIterator[Starter]:
     starter = Starter(evaluate_batch)
     confirmer = Confirmer(partial(confirm_mismatches, host, waiters))
+    noise = NoiseSampler(host)
+    sentinels = Sentinels(host.store, partial(_start_one, starter))
 
     def on_settled(comparison: Comparison) -> None:
+        noise.put(comparison)
         if comparison.classification is Classification.MISMATCH:
             confirmer.put(comparison.evaluation_id)
         else:
             waiters.answer(comparison)
 
-    # Flows find their host through the context of the task that starts them: these two are created
+    for evaluation_id in await host.store.rollout.unconfirmed(_MOST_LEFT):
+        confirmer.put(evaluation_id)
+    # Flows find their host through the context of the task that starts them: these are created
     # inside it, the tasks of requests are not.
-    starting, confirming = asyncio.create_task(starter.run()), asyncio.create_task(confirmer.run())
+    starting = asyncio.create_task(starter.run())
+    others = [asyncio.create_task(each.run()) for each in (confirmer, noise, sentinels, epochs)]
     with host.listening(on_settled):
         try:
             yield starter
         finally:
             starting.cancel()
             await starter.close(_FINISH_WITHIN_S)
-            confirming.cancel()
-            await asyncio.gather(starting, confirming, return_exceptions=True)
+            for each in others:
+                each.cancel()
+            await asyncio.gather(starting, *others, return_exceptions=True)
 
 
-async def _ask_first(languages: Languages) -> None:
+def _start_one(starter: Starter, evaluation_id: str, evaluation: Evaluation) -> None:
+    if starter.reserve(1):
+        starter.put([Ticket(evaluation_id, evaluation.id)])
+
+
+async def _ask_first(languages: Languages, epochs: Epochs) -> None:
     try:
         await languages.with_all_of(())
-    except ExecutorUnavailable as error:
+        await epochs.look()
+    except PlatformError as error:
         structlog.get_logger().warning("executors not there yet", reason=str(error))

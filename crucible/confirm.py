@@ -7,12 +7,15 @@ Two rules, by what the author declared:
 * ``deterministic: false``: the author says that runs may differ. It stays a mismatch only where a
   compared field held still on both legs, at different values, over all runs: what never varies is
   not noise.
+
+Answers are compared as pairs are: what rules overlook makes no two of them differ.
 """
 
 from collections.abc import Sequence
 
 from crucible.compare import answer
 from crucible.models import Classification, Comparison, Evaluation, Observation
+from crucible.normalise import NO_RULES, RuleSet
 
 DECLARED_RUNS = 8
 """Runs after which a declared program that never varied is believed not to vary (two fair coins
@@ -20,7 +23,11 @@ hold still over nine runs each with probability 2**-16)."""
 
 
 def is_settled(
-    evaluation: Evaluation, legacy: Sequence[Observation], celery: Sequence[Observation], planned: int
+    evaluation: Evaluation,
+    legacy: Sequence[Observation],
+    celery: Sequence[Observation],
+    planned: int,
+    rules: RuleSet = NO_RULES,
 ) -> bool:
     """Whether further runs could still change the classification.
 
@@ -31,16 +38,23 @@ def is_settled(
         return False
     if not evaluation.declared_nondeterministic:
         return True
-    steady = classify(evaluation, legacy, celery) is Classification.MISMATCH
+    steady = classify(evaluation, legacy, celery, rules) is Classification.MISMATCH
     return not steady or min(len(legacy), len(celery)) > DECLARED_RUNS
 
 
 def classify(
-    evaluation: Evaluation, legacy: Sequence[Observation], celery: Sequence[Observation]
+    evaluation: Evaluation,
+    legacy: Sequence[Observation],
+    celery: Sequence[Observation],
+    rules: RuleSet = NO_RULES,
 ) -> Classification:
-    """Classify a mismatch from all runs of each leg, the first pair being the one that differed."""
-    legacy_answers = [answer(seen) for seen in legacy]
-    celery_answers = [answer(seen) for seen in celery]
+    """Classify a mismatch from all runs of each leg, the first pair being the one that differed.
+
+    ``rules`` are those it was compared under.
+    """
+    applied = rules.applied_to(evaluation.language)
+    legacy_answers = [answer(seen, applied) for seen in legacy]
+    celery_answers = [answer(seen, applied) for seen in celery]
     if evaluation.declared_nondeterministic:
         steady_difference = any(
             len(set(left)) == 1 and len(set(right)) == 1 and left[0] != right[0]
@@ -56,14 +70,18 @@ def classify(
 
 
 def confirmed(
-    evaluation: Evaluation, first: Comparison, legacy: Sequence[Observation], celery: Sequence[Observation]
+    evaluation: Evaluation,
+    first: Comparison,
+    legacy: Sequence[Observation],
+    celery: Sequence[Observation],
+    rules: RuleSet = NO_RULES,
 ) -> Comparison:
     """``first``, classified in the light of its re-runs (both sequences without the first pair)."""
     if first.legacy is None or first.celery is None:
         return first
     return first.model_copy(
         update={
-            "classification": classify(evaluation, [first.legacy, *legacy], [first.celery, *celery]),
+            "classification": classify(evaluation, [first.legacy, *legacy], [first.celery, *celery], rules),
             "reruns": max(len(legacy), len(celery)),
         }
     )

@@ -11,6 +11,8 @@
     │   ├── StoreError            the store cannot be opened, or holds what no version of Crucible wrote
     │   ├── StackError            the local stack could not be started or stopped
     │   └── LedgerImbalance       the columns of the ledger do not add up
+    ├── GateRefused               the evidence does not allow the step that was asked for (exit 1, HTTP 409)
+    ├── RolloutConflict           somebody else changed the rollout in between (exit 1, HTTP 409)
     └── AlreadyRunning            what was asked to start is running already (exit 0: the wish is met)
 
 A message says what was wrong, with the value, and the remedy, in one line.
@@ -64,6 +66,21 @@ class StackError(PlatformError):
 
 class LedgerImbalance(PlatformError):
     """Submitted evaluations are not accounted for in exactly one column each. A defect in Crucible."""
+
+
+class GateRefused(CrucibleError):
+    """The evidence does not allow a step forward. Nobody's fault; nothing was changed.
+
+    ``assessment`` is what the gates said, for those who want to know it all.
+    """
+
+    def __init__(self, message: str, assessment: object = None) -> None:
+        self.assessment = assessment
+        super().__init__(message)
+
+
+class RolloutConflict(CrucibleError):
+    """The rollout is no longer what the caller saw when asking for a change; nothing was changed."""
 
 
 class AlreadyRunning(CrucibleError):

@@ -5,8 +5,9 @@ Nothing is read at import. A wrong value raises ``SettingsError`` naming the var
 
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from crucible.errors import SettingsError
@@ -14,6 +15,10 @@ from crucible.errors import SettingsError
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Chance = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+CanaryShare = Annotated[float, Field(gt=0, le=100)]
 
 
 class Settings(BaseSettings):
@@ -40,6 +45,9 @@ class Settings(BaseSettings):
     )
     api_key: SecretStr | None = Field(
         None, description="Bearer key of the trigger API; unset: one is made in the home folder."
+    )
+    api_url: str | None = Field(
+        None, description="The trigger API as browsers reach it, for links; unset: where the stack's own is."
     )
     redis_port: Port = Field(0, description="Port of the Redis that is started; 0: a free one.")
     celery_redis_port: Port = Field(0, description="Port of Celery's Redis that is started; 0: a free one.")
@@ -116,11 +124,7 @@ class LegacySettings(BaseSettings):
     @field_validator("executor_urls", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return _parts(value)
 
 
 class CelerySettings(BaseSettings):
@@ -172,6 +176,131 @@ class FlowSettings(BaseSettings):
         description="Mismatches of a sweep that get flow runs of their own; the rest go in batches.",
     )
     result_ttl_s: Count = Field(3600, description="Seconds Redis remembers that an evaluation was answered.")
+    rules_file: Path | None = Field(
+        None, description="TOML file of rules on what comparisons overlook; unset: every byte counts."
+    )
+
+
+class GateSettings(BaseSettings):
+    """What the migration asks before it goes on, and when it turns back."""
+
+    model_config = SettingsConfigDict(env_prefix="CRUCIBLE_GATE_", frozen=True, extra="ignore")
+
+    p0: Chance = Field(0.01, description="Mismatch rate that must be ruled out in every stratum.")
+    alpha: Chance = Field(0.05, description="How often a GO may be wrong, over all looks together.")
+    delta: NotNegative = Field(0.25, description="By which part Celery's p95 may be above legacy's.")
+    floor_s: NotNegative = Field(
+        0.05, description="Seconds by which Celery's p95 may be above that, for nobody notices so few."
+    )
+    min_noise_reruns: Count = Field(20, description="Legacy re-runs before noise can be judged.")
+    min_mutants: Count = Field(20, description="Planted faults that must have been caught in an epoch.")
+    max_pairs_since_mutant: Count = Field(
+        500, description="Pairs without a planted fault after which the comparison is no longer believed."
+    )
+    min_pairs_per_step: Count = Field(50, description="New pairs that each step forward takes.")
+    strata_tags: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Tags that are judged by themselves, as languages are; separated by commas."
+    )
+    patience_s: Positive = Field(
+        900, description="Seconds after which an evaluation without column is overdue."
+    )
+    p_ok: Chance = Field(1e-4, description="Mismatch rate that the detector lives with.")
+    p1: Chance = Field(
+        1e-2,
+        validate_default=True,
+        description="Mismatch rate from which the detector is to turn back soonest.",
+    )
+    alarm_at: Annotated[float, Field(gt=1)] = Field(
+        1e6, description="Pairs between false alarms of the detector, on average, in each stratum."
+    )
+    noise_share: Share = Field(0.05, description="Part of evaluations that legacy runs twice, to know noise.")
+    mutant_share: Share = Field(0.05, description="Part of pairs into which a copy with a fault is planted.")
+    canary_steps: Annotated[tuple[CanaryShare, ...], NoDecode] = Field(
+        (1, 5, 25, 50, 100), description="Celery's shares at canary in percent, rising; separated by commas."
+    )
+    sample: Annotated[float, Field(ge=0, le=100)] = Field(
+        10, description="Part of Celery's answers that legacy shadows at live, in percent."
+    )
+    sentinel_every_s: Positive = Field(
+        30, description="Seconds between recorded evaluations that are sent to Celery once legacy is off."
+    )
+
+    @field_validator("strata_tags", "canary_steps", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return _parts(value)
+
+    @field_validator("canary_steps")
+    @classmethod
+    def _rises(cls, steps: tuple[float, ...]) -> tuple[float, ...]:
+        if not steps or list(steps) != sorted(set(steps)):
+            raise ValueError("shares must rise, and there must be one; as in 1,5,25,50,100")
+        return steps
+
+    @field_validator("p1")
+    @classmethod
+    def _is_above_p_ok(cls, p1: float, info: ValidationInfo) -> float:
+        if p1 <= info.data.get("p_ok", 0):
+            raise ValueError(f"must be above CRUCIBLE_GATE_P_OK, which is {info.data['p_ok']}")
+        return p1
+
+
+def _parts(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+class ScheduleSettings(BaseSettings):
+    """Parity sweeps at set times. Who starts one by hand in the Prefect UI may ask for something else."""
+
+    model_config = SettingsConfigDict(env_prefix="CRUCIBLE_SCHEDULE_", frozen=True, extra="ignore")
+
+    cron: str = Field("0 3 * * *", description="When to sweep, as a cron expression; empty: only when asked.")
+    timezone: str = Field("UTC", description="Time zone of the cron expression, as Europe/Berlin.")
+    corpora: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("bundled",),
+        description="Corpora to sweep, separated by commas; bundled is the one that comes along.",
+    )
+    recorded: Annotated[int, Field(ge=0)] = Field(
+        0, description="How many of the newest evaluations that came in by the API to replay; 0: none."
+    )
+    poll_s: Positive = Field(10, description="Seconds between looks for sweeps that are due.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (LookupError, OSError, ValueError):
+            raise ValueError("no time zone of that name is known here; write it as Europe/Berlin") from None
+        return value
+
+    @field_validator("corpora", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return _parts(value)
+
+
+class WebhookSettings(BaseSettings):
+    """Whom to tell of verdicts. What is sent is signed, so that the receiver can tell who sent it."""
+
+    model_config = SettingsConfigDict(env_prefix="CRUCIBLE_WEBHOOK_", frozen=True, extra="ignore")
+
+    url: Annotated[str, Field(pattern="^https?://")] | None = Field(
+        None, description="Where notifications are posted; unset: nobody is told."
+    )
+    secret: SecretStr = Field(
+        SecretStr(""), validate_default=True, description="Key that signs them; needed where there is a URL."
+    )
+    within_s: Positive = Field(60, description="Seconds over which a notification is tried again.")
+
+    @field_validator("secret")
+    @classmethod
+    def _is_there_for_a_url(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.data.get("url") and not value.get_secret_value():
+            raise ValueError("needed to sign what goes to CRUCIBLE_WEBHOOK_URL; set a long random text")
+        return value
 
 
 S = TypeVar("S", bound=BaseSettings)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from crucible.confirm import confirmed, is_settled
 from crucible.models import Classification, Comparison, Evaluation, Observation
+from crucible.normalise import RuleSet
 from flows.evaluate import named
 from flows.host import FlowHost
 
@@ -40,7 +41,8 @@ async def confirm_mismatches(host: FlowHost, sweep_id: str) -> list[str]:
 
 async def confirm(host: FlowHost, group: Sequence[Comparison]) -> list[Comparison]:
     """Run the mismatches of ``group`` again together until each is settled; returns them classified anew."""
-    evaluations = dict(await host.store.load([each.evaluation_id for each in group]))
+    work = await host.store.work([each.evaluation_id for each in group])
+    evaluations, rules = {each.id: each.evaluation for each in work}, await host.rules.of(work)
     seen: dict[str, list[Comparison]] = {each.evaluation_id: [each] for each in group}
     open_ids = list(seen)
     run = 0
@@ -50,23 +52,26 @@ async def confirm(host: FlowHost, group: Sequence[Comparison]) -> list[Compariso
         for again in (await named(name)(open_ids, run)).comparisons:
             seen[again.evaluation_id].append(again)
             await host.store.add_run(again.evaluation_id, run, again.legacy, again.celery)
-        open_ids = [each for each in open_ids if not _is_done(host, evaluations[each], seen[each])]
-    results = [_classified(evaluations[key], runs) for key, runs in seen.items()]
+        planned = host.settings.confirm_runs
+        open_ids = [
+            each for each in open_ids if not _is_done(evaluations[each], seen[each], planned, rules[each])
+        ]
+    results = [_classified(evaluations[key], runs, rules[key]) for key, runs in seen.items()]
     for result in results:
         await host.store.reclassify(result)
     return results
 
 
-def _is_done(host: FlowHost, evaluation: Evaluation, runs: Sequence[Comparison]) -> bool:
+def _is_done(evaluation: Evaluation, runs: Sequence[Comparison], planned: int, rules: RuleSet) -> bool:
     if runs[-1].classification is Classification.UNPAIRED:
         return True  # what cannot be run again stays what it was
-    return is_settled(evaluation, _side(runs, "legacy"), _side(runs, "celery"), host.settings.confirm_runs)
+    return is_settled(evaluation, _side(runs, "legacy"), _side(runs, "celery"), planned, rules)
 
 
-def _classified(evaluation: Evaluation, runs: Sequence[Comparison]) -> Comparison:
+def _classified(evaluation: Evaluation, runs: Sequence[Comparison], rules: RuleSet) -> Comparison:
     first, *again = runs
     paired = [each for each in again if each.classification is not Classification.UNPAIRED]
-    result = confirmed(evaluation, first, _side(paired, "legacy"), _side(paired, "celery"))
+    result = confirmed(evaluation, first, _side(paired, "legacy"), _side(paired, "celery"), rules)
     flow_run_ids = tuple(flow_run_id for each in runs for flow_run_id in each.flow_run_ids)
     return result.model_copy(update={"flow_run_ids": flow_run_ids})
 

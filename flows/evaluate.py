@@ -13,15 +13,16 @@ from prefect.runtime import flow_run
 
 from flows.host import current_host
 from tasks.batch import Batch
-from tasks.steps import compare_legs, run_on_celery, run_on_legacy
+from tasks.steps import compare_legs, run_on_celery, run_on_legacy, take_over
 
 
 @flow(name="evaluate", persist_result=False, validate_parameters=False)
 async def evaluate(evaluation_ids: list[str], run: int = 0) -> Batch:
-    """Run evaluations of the ledger on both legs in parallel and compare what they saw.
+    """Run evaluations of the ledger on their legs in parallel and compare what they saw.
 
     ``evaluation_ids`` are Crucible's ids; ``run`` is 0 for the first time and counts the confirming
-    re-runs from 1. Every evaluation is in one of the batch's comparisons, whatever happened to it.
+    re-runs from 1. Traffic goes to the legs of its route, all else to both. Every evaluation is in one of the
+    batch's comparisons, whatever happened to it.
 
     The batch comes back rather than a list: Prefect walks through every list and model that a flow
     returns in search of futures, and that costs more than the comparison.
@@ -31,7 +32,9 @@ async def evaluate(evaluation_ids: list[str], run: int = 0) -> Batch:
     async with asyncio.TaskGroup() as legs:
         legs.create_task(run_on_legacy(batch))
         legs.create_task(run_on_celery(batch))
-    await compare_legs(batch, host.settler)
+    if orphaned := await compare_legs(batch, host.settler):
+        await take_over(batch, orphaned)
+        await compare_legs(batch, host.settler)
     return batch
 
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 from crucible.models import Classification, Comparison, Counts
 from crucible.settings import CelerySettings, FlowSettings, LegacySettings, load
 from crucible.store import Store
+from flows.rules import Rules
 from tasks.batch import Batch
 from tasks.celery_leg.client import CeleryClient
 from tasks.exchange import Exchange
@@ -37,9 +38,10 @@ class FlowHost:
         self.store = store
         self.exchange = exchange
         self.settings = settings
+        self.rules = Rules(store, settings.rules_file)
         self.settler = Settler(store, self._settled, lambda: exchange.is_busy)
         self.trackers: dict[str, Tracker] = {}
-        self._reply_stream = reply_stream
+        self.reply_stream = reply_stream
         self._listeners: list[OnSettled] = []
 
     async def open_batch(self, evaluation_ids: list[str], run: int, flow_run_id: str) -> Batch:
@@ -47,9 +49,12 @@ class FlowHost:
 
         The pairs of run 0 are settled as they come; those of later runs are kept beside the ledger.
         """
-        evaluations = await self.store.load(evaluation_ids)
+        work = await self.store.work(evaluation_ids)
         on_pair = self.settler.put if run == 0 else _ignore
-        return Batch(evaluations, run, flow_run_id, self.exchange, self._reply_stream, on_pair)
+        rules = await self.rules.of(work)
+        return Batch(
+            work, run, flow_run_id, self.exchange, self.reply_stream, on_pair, lambda each: rules[each.id]
+        )
 
     @contextlib.contextmanager
     def listening(self, listener: OnSettled) -> Iterator[None]:

@@ -1,76 +1,114 @@
-"""A batch of evaluations on its way through both legs: what is asked, and the pairs that come back."""
+"""A batch of evaluations on its way through the legs: what is asked, and the pairs that come back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from crucible.compare import compare
-from crucible.models import Comparison, Evaluation, Leg, Observation
+from crucible.fingerprints import fingerprint
+from crucible.models import LEGS, Classification, Comparison, Leg, Observation
+from crucible.normalise import NO_RULES, RuleSet
+from crucible.store import Work
 from tasks.dispatch import Dispatch
-from tasks.exchange import Exchange
+from tasks.exchange import Answer, Exchange
 
 OnPair = Callable[[Comparison], None]
+RulesOf = Callable[[Work], RuleSet]
+
+
+def no_rules(_work: Work) -> RuleSet:
+    """Byte for byte."""
+    return NO_RULES
 
 
 @dataclass(slots=True)
 class _Pair:
+    """One evaluation on its way. ``legs`` are those that it waits for."""
+
+    work: Work
+    legs: set[Leg]
     seen: dict[Leg, Observation | None] = field(default_factory=dict)
     reasons: dict[Leg, str] = field(default_factory=dict)
+    waited_s: dict[Leg, float] = field(default_factory=dict)
 
 
 class Batch:
-    """Evaluations by Crucible's id, sent as run number ``run``.
+    """Evaluations of the ledger, sent as run number ``run``, each to the legs of its route.
 
-    ``on_pair`` gets each comparison the moment its second side is there, long before the batch ends.
+    ``on_pair`` gets each comparison the moment its last side is there, long before the batch ends.
     """
 
     def __init__(
         self,
-        evaluations: Sequence[tuple[str, Evaluation]],
+        work: Sequence[Work],
         run: int,
         flow_run_id: str,
         exchange: Exchange,
         reply_to: str,
         on_pair: OnPair,
+        rules_of: RulesOf = no_rules,
     ) -> None:
-        self._evaluations: Mapping[str, Evaluation] = dict(evaluations)
         self._run = run
         self.flow_run_id = flow_run_id
         self._exchange = exchange
         self._reply_to = reply_to
         self._on_pair = on_pair
-        self._pairs = {evaluation_id: _Pair() for evaluation_id in self._evaluations}
-        self.comparisons: list[Comparison] = []
+        self._rules_of = rules_of
+        self._pairs = {each.id: _opened(each, run) for each in work}
+        self._found: dict[str, Comparison] = {}
 
     def __len__(self) -> int:
-        return len(self._evaluations)
+        return len(self._pairs)
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """The comparisons so far, each evaluation's latest."""
+        return list(self._found.values())
 
     async def ask(self, leg: Leg) -> None:
-        """Run the whole batch on one leg; returns when every evaluation has its answer or was given up."""
+        """Run what waits for ``leg`` on it; returns when all of that has its answer or was given up."""
         dispatches = [
-            Dispatch(f"{evaluation_id}.{self._run}", evaluation, self._reply_to)
-            for evaluation_id, evaluation in self._evaluations.items()
+            Dispatch(f"{pair.work.id}.{self._run}", pair.work.evaluation, self._reply_to)
+            for pair in self._pairs.values()
+            if leg in pair.legs
         ]
+        if dispatches:
+            await self._exchange.ask(leg, dispatches, lambda answer: self._receive(leg, answer))
 
-        def receive(run_id: str, seen: Observation | None, reason: str | None) -> None:
-            self._receive(leg, run_id.rpartition(".")[0], seen, reason)
+    def reopen(self, evaluation_ids: Collection[str], leg: Leg) -> None:
+        """Have these run on ``leg`` as well; their comparisons are made again when that has answered."""
+        for evaluation_id in evaluation_ids:
+            del self._found[evaluation_id]
+            self._pairs[evaluation_id].legs = {leg}
 
-        await self._exchange.ask(leg, dispatches, receive)
-
-    def _receive(self, leg: Leg, evaluation_id: str, seen: Observation | None, reason: str | None) -> None:
-        pair = self._pairs[evaluation_id]
-        pair.seen[leg] = seen
-        if reason is not None:
-            pair.reasons[leg] = reason
-        if len(pair.seen) < 2:
+    def _receive(self, leg: Leg, answer: Answer) -> None:
+        pair = self._pairs[answer.run_id.rpartition(".")[0]]
+        pair.legs.discard(leg)
+        pair.seen[leg] = answer.observation
+        if answer.reason is not None:
+            pair.reasons[leg] = answer.reason
+        if answer.waited_s is not None:
+            pair.waited_s[leg] = answer.waited_s
+        if pair.legs:
             return
-        comparison = compare(
-            evaluation_id,
-            self._evaluations[evaluation_id],
-            pair.seen["legacy"],
-            pair.seen["celery"],
-            pair.reasons,
-            self.flow_run_id,
-        )
-        del self._pairs[evaluation_id]
-        self.comparisons.append(comparison)
+        comparison = _compared(pair, self.flow_run_id, self._rules_of(pair.work))
+        self._found[pair.work.id] = comparison
         self._on_pair(comparison)
+
+
+def _opened(work: Work, run: int) -> _Pair:
+    if work.recorded is not None:
+        return _Pair(work, {"celery"}, {"legacy": work.recorded})
+    # A re-run is there to compare, so both legs run it whoever answered the first time.
+    legs = LEGS if run or work.route is None else work.route.legs
+    return _Pair(work, set(legs))
+
+
+def _compared(pair: _Pair, flow_run_id: str, rules: RuleSet) -> Comparison:
+    legacy, celery = pair.seen.get("legacy"), pair.seen.get("celery")
+    found = compare(
+        pair.work.id, pair.work.evaluation, legacy, celery, pair.reasons, flow_run_id, rules
+    ).model_copy(update={"waited_s": pair.waited_s})
+    if len(pair.seen) == 1 and (legacy or celery):
+        return found.model_copy(update={"classification": Classification.NOT_SAMPLED})
+    cause = fingerprint(found)
+    return found if cause is None else found.model_copy(update={"cause": cause.digest})

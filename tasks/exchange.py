@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import structlog
 
@@ -20,8 +21,21 @@ from tasks.connections import LOST
 from tasks.dispatch import Dispatch, LegClient
 from tasks.replies import Reply, ReplyReader
 
-OnAnswer = Callable[[str, Observation | None, str | None], None]
-"""Called once for each run with its id and either the observation or the reason why there is none."""
+
+class Answer(NamedTuple):
+    """What became of one run: the observation, or the reason why there is none.
+
+    ``waited_s`` is what passed from asking to the answer beside the worker's own time: queue and transport.
+    """
+
+    run_id: str
+    observation: Observation | None
+    reason: str | None = None
+    waited_s: float | None = None
+
+
+OnAnswer = Callable[[Answer], None]
+"""Called once for each run."""
 
 _WATCH_EVERY_S = 1.0
 _BUSY_FROM = 50
@@ -165,7 +179,10 @@ class Exchange:
             state.last_answer_at = state.heard_at
             state.newest_answered = max(state.newest_answered, waiting.order)
             seen = Observation.model_validate_json(reply.observation)
-            self._finish(state, waiting, seen.model_copy(update={"leg": reply.leg}), None)
+            worked_s = (reply.finished_at - reply.taken_at) / 1000
+            waited_s = max(0.0, state.heard_at - waiting.asked_at - worked_s)
+            answer = Answer(reply.run_id, seen.model_copy(update={"leg": reply.leg}), waited_s=waited_s)
+            self._finish(state, waiting, answer)
         else:
             self._receive_fault(state, waiting, reply.fault or "no reason given")
 
@@ -174,16 +191,15 @@ class Exchange:
         state.last_fault = reason
         self._log.warning("fault", leg=state.client.leg, run_id=waiting.dispatch.run_id, reason=reason)
         if waiting.faults >= self._settings.max_faults:
-            self._finish(state, waiting, None, f"{reason} ({waiting.faults} attempts)")
+            why = f"{reason} ({waiting.faults} attempts)"
+            self._finish(state, waiting, Answer(waiting.dispatch.run_id, None, why))
         else:
             self._resend_later(state, [waiting], delay_s=2 ** (waiting.faults - 1))
 
-    def _finish(
-        self, state: _LegState, waiting: _Waiting, seen: Observation | None, reason: str | None
-    ) -> None:
-        del state.waiting[waiting.dispatch.run_id]
+    def _finish(self, state: _LegState, waiting: _Waiting, answer: Answer) -> None:
+        del state.waiting[answer.run_id]
         waiting.asked.open -= 1
-        waiting.asked.on_answer(waiting.dispatch.run_id, seen, reason)
+        waiting.asked.on_answer(answer)
         if not waiting.asked.open:
             waiting.asked.done.set()
 
@@ -210,7 +226,7 @@ class Exchange:
         again = []
         for each in unclaimed:
             if state.unanswered_s(each, now) >= stall_s:
-                self._finish(state, each, None, state.why_given_up(each, now))
+                self._finish(state, each, Answer(each.dispatch.run_id, None, state.why_given_up(each, now)))
             elif self._looks_lost(state, each, now):
                 again.append(each)
         if again:

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from crucible.errors import PlatformError
 from crucible.models import Comparison
-from crucible.store import Store
+from crucible.store import Settled, Store
 
 _GATHER_S = 0.25
 _RETRY_S = 30.0
@@ -20,7 +20,7 @@ class Settler:
 
     ``on_settled`` hears of every comparison when it is durable, and not before. A store that fails is
     tried again for half a minute; what it then still refuses stays open in the ledger, and the next
-    ``flush`` says why.
+    ``flush`` says why. What the store finds orphaned is kept for the one who put it.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Settler:
         self._queue: asyncio.Queue[Comparison] = asyncio.Queue()
         self._writer: asyncio.Task[None] | None = None
         self._failure: PlatformError | None = None
+        self._orphaned: set[str] = set()
 
     def open(self) -> None:
         """Start to write; needs a running event loop."""
@@ -47,6 +48,12 @@ class Settler:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
+
+    def take_orphans(self, evaluation_ids: Iterable[str]) -> set[str]:
+        """Which of these, all put and flushed before, are orphaned: legacy must run them first."""
+        found = self._orphaned.intersection(evaluation_ids)
+        self._orphaned -= found
+        return found
 
     async def close(self) -> None:
         """Write what is left and stop."""
@@ -79,6 +86,7 @@ class Settler:
             stop=stop_after_delay(_RETRY_S),
             reraise=True,
         )
-        await retrying(self._store.settle, gathered)
-        for comparison in gathered:
+        settled: Settled = await retrying(self._store.settle, gathered)
+        self._orphaned.update(each.evaluation_id for each in settled.orphaned)
+        for comparison in settled.comparisons:
             self._on_settled(comparison)

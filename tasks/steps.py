@@ -7,6 +7,7 @@ from crucible.models import Classification, Comparison
 from tasks.batch import Batch
 from tasks.settler import Settler
 
+_USUAL = (Classification.MATCH, Classification.NOT_SAMPLED)
 _LOGGED = 20
 """Differing evaluations that one compare step names in its log; the report has them all."""
 
@@ -23,16 +24,30 @@ async def run_on_celery(batch: Batch) -> None:
     await batch.ask("celery")
 
 
+@task(name="legacy leg takes over", cache_policy=NO_CACHE, persist_result=False)
+async def take_over(batch: Batch, orphaned: set[str]) -> None:
+    """Run on legacy what Celery alone ran and may answer no more, or could not answer."""
+    batch.reopen(orphaned, "legacy")
+    await batch.ask("legacy")
+
+
 @task(name="compare", cache_policy=NO_CACHE, persist_result=False)
-async def compare_legs(batch: Batch, settler: Settler) -> None:
-    """Close the batch: every pair was compared when it came; here they are durable, counted and logged."""
+async def compare_legs(batch: Batch, settler: Settler) -> set[str]:
+    """Close the batch: every pair was compared when it came; here they are durable, counted and logged.
+
+    Returns the evaluations that legacy has to take over.
+    """
     await settler.flush()
+    orphaned = settler.take_orphans(each.evaluation_id for each in batch.comparisons)
     logger = get_run_logger()
     found = batch.comparisons
-    odd = [each for each in found if each.classification is not Classification.MATCH or each.unexpected]
+    odd = [each for each in found if each.classification not in _USUAL or each.unexpected]
     for comparison in odd[:_LOGGED]:
         logger.warning("%s", describe(comparison))
     logger.info("%d compared, %d alike", len(found), len(found) - len(odd))
+    if orphaned:
+        logger.warning("%d to be answered by legacy instead of Celery", len(orphaned))
+    return orphaned
 
 
 def describe(comparison: Comparison) -> str:

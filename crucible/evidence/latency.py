@@ -1,6 +1,7 @@
 """Whether Celery answers as soon as legacy does."""
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from crucible.errors import InputError
@@ -28,7 +29,10 @@ def is_not_slower(pairs: int, slower: int, *, rho: float = 0.01, alpha: float = 
 
 
 def rank_bounds(pairs: int, quantile: float = 0.95, alpha: float = 0.05) -> RankBounds:
-    """Where a quantile lies among ``pairs`` times, with confidence 1 - alpha at all looks together.
+    """Where a quantile lies among ``pairs`` times.
+
+    For two legs the answers hold together, and at all looks together, with confidence 1 - alpha: each takes
+    half of alpha.
 
     The number of times at or below the quantile is binomial; ranks r are kept as long as the mixture
     martingale B(a + r, b + n - r) / (B(a, b) q^r (1 - q)^(n - r)) stays below 2 / alpha, a = 50 q and
@@ -37,9 +41,16 @@ def rank_bounds(pairs: int, quantile: float = 0.95, alpha: float = 0.05) -> Rank
     """
     if not 0 < quantile < 1 or not 0 < alpha < 1 or pairs < 0:
         raise InputError(f"no ranks for {pairs} times, quantile {quantile} and alpha {alpha}")
-    kept = [r for r in range(pairs + 1) if _log_ratio(r, pairs, quantile) < math.log(2 / alpha)]
-    low, high = min(kept, default=0), max(kept, default=pairs)
-    return RankBounds(low if low > 0 else None, high + 1 if high < pairs else None)
+    wanted = math.log(2 / alpha)
+
+    def is_refuted(rank: int) -> bool:
+        return _log_ratio(rank, pairs, quantile) >= wanted
+
+    # The ratio is convex in r and below 1 near q n, so what is kept lies around there in one piece.
+    middle = round(quantile * pairs)
+    lower = bisect_left(range(middle), True, key=lambda rank: not is_refuted(rank))
+    upper = middle + bisect_left(range(middle, pairs + 1), True, key=is_refuted)
+    return RankBounds(lower or None, upper if upper <= pairs else None)
 
 
 def _log_ratio(rank: int, pairs: int, quantile: float) -> float:

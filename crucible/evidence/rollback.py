@@ -40,7 +40,11 @@ class Detector:
     @property
     def alarmed(self) -> bool:
         """Whether it is time to go back. It stays so only as long as the state does: act on the first."""
-        return self.log_m >= math.log(self.settings.alarm_at)
+        return self.exceeds(0.0)
+
+    def exceeds(self, log_detectors: float) -> bool:
+        """As ``alarmed``, where exp(``log_detectors``) detectors share the budget of false alarms."""
+        return self.log_m >= math.log(self.settings.alarm_at) + log_detectors
 
     def after(self, *, mismatch: bool) -> "Detector":
         """The state after one more pair."""

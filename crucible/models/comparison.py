@@ -44,6 +44,10 @@ class Comparison(Frozen):
     ``missed_expectations`` is one sentence for each assertion of the author that both legs
     agree in not meeting. ``reasons`` says why a side is missing, by leg. ``reruns`` counts the
     confirming runs that went into the classification.
+
+    ``normalised_by`` names the rules without which the sides would differ; their raw bytes are kept. ``cause``
+    is the fingerprint of a mismatch. ``answered_by`` is the leg whose observation is the answer, for
+    evaluations that came in as traffic. ``waited_s`` is how long each leg took beside the program's own time.
     """
 
     evaluation_id: str
@@ -57,6 +61,10 @@ class Comparison(Frozen):
     reasons: dict[Leg, str] = pydantic.Field(default_factory=dict)
     reruns: int = 0
     flow_run_ids: tuple[str, ...] = ()
+    normalised_by: tuple[str, ...] = ()
+    cause: str | None = None
+    answered_by: Leg | None = None
+    waited_s: dict[Leg, float] = pydantic.Field(default_factory=dict)
 
     @property
     def unexpected(self) -> bool:

@@ -47,7 +47,8 @@ class Evaluation(Frozen):
     """One program to run on both legs.
 
     ``id`` is the author's name for it, unique within a corpus. ``priority`` runs from 0 to 9,
-    9 first. ``code`` and ``stdin`` are text, sent to the program as UTF-8.
+    9 first. ``code`` and ``stdin`` are text, sent to the program as UTF-8. ``tenant`` is whose it is: all of
+    one tenant's evaluations go the same way in a migration.
     """
 
     id: Annotated[str, Field(min_length=1, max_length=200)]
@@ -59,6 +60,7 @@ class Evaluation(Frozen):
     tags: tuple[str, ...] = ()
     expect: Expectation = Expectation()
     source: str | None = None
+    tenant: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
     @field_validator("expect", "limits", mode="before")
     @classmethod

@@ -1,6 +1,6 @@
 """Values to rows and back. Only observations repeat in their JSON what columns beside it say."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -10,16 +10,24 @@ from sqlalchemy import Row
 
 from crucible.errors import StoreError
 from crucible.models import LEGS, Comparison, Evaluation, Leg, Observation
-from crucible.store.entries import LedgerRow, Submission
+from crucible.rollout.stage import Route
+from crucible.store.entries import LedgerRow, Submission, Work
 
 T = TypeVar("T")
 Values = dict[str, Any]
 
-_COMPARISON_KEYS = {"differences", "missed_expectations", "reasons", "flow_run_ids"}
+_COMPARISON_KEYS = {
+    "differences",
+    "missed_expectations",
+    "reasons",
+    "flow_run_ids",
+    "normalised_by",
+    "answered_by",
+}
 
 
-def submission_values(submission: Submission, now: datetime) -> Values:
-    """The ledger row of a new submission."""
+def submission_values(submission: Submission, route: Route | None, now: datetime) -> Values:
+    """The ledger row of a new submission; ``route`` is null for what is no traffic."""
     evaluation = submission.evaluation
     settled = submission.classification is not None
     return {
@@ -34,6 +42,9 @@ def submission_values(submission: Submission, now: datetime) -> Values:
         "unexpected": False,
         "comparison": "{}" if settled else None,
         "reruns": 0,
+        "route": None if route is None else route.model_dump_json(),
+        "epoch": None if route is None else route.epoch,
+        "reference": submission.reference,
     }
 
 
@@ -45,11 +56,16 @@ def settlement_values(comparison: Comparison) -> Values:
         "unexpected": comparison.unexpected,
         "comparison": comparison.model_dump_json(include=_COMPARISON_KEYS, exclude_defaults=True),
         "reruns": comparison.reruns,
+        "cause": comparison.cause,
     }
 
 
 def observation_values(
-    evaluation_id: str, run: int, legacy: Observation | None, celery: Observation | None
+    evaluation_id: str,
+    run: int,
+    legacy: Observation | None,
+    celery: Observation | None,
+    waited_s: Mapping[Leg, float] | None = None,
 ) -> list[Values]:
     """A row for each side that is there."""
     return [
@@ -62,6 +78,7 @@ def observation_values(
             "cpu_s": seen.cpu_s,
             "executor": seen.executor,
             "body": seen.model_dump_json(exclude_defaults=True),
+            "waited_s": (waited_s or {}).get(leg),
         }
         for leg, seen in zip(LEGS, (legacy, celery), strict=True)
         if seen is not None
@@ -80,6 +97,21 @@ def decoded(read: Callable[[str], T], body: str, where: str) -> T:
 def evaluation_of(row: Row[Any]) -> Evaluation:
     """The evaluation in a row that has ``id`` and ``payload``."""
     return decoded(Evaluation.model_validate_json, row.payload, f"evaluation {row.id}")
+
+
+def work_of(row: Row[Any]) -> Work:
+    """The work in a row of ``queries.work``."""
+    return Work(
+        row.id,
+        evaluation_of(row),
+        None if row.route is None else route_of(row),
+        None if row.recorded is None else observation_of(row.recorded, row.id, "legacy"),
+    )
+
+
+def route_of(row: Row[Any]) -> Route:
+    """The route in a row of traffic that has ``id`` and ``route``."""
+    return decoded(Route.model_validate_json, row.route, f"route of {row.id}")
 
 
 def observation_of(body: str, evaluation_id: str, leg: Leg, run: int = 0) -> Observation:
@@ -105,6 +137,12 @@ def comparison_of(row: Row[Any]) -> Comparison:
             legacy=legacy,
             celery=celery,
             reruns=row.reruns,
+            cause=row.cause,
+            waited_s={
+                leg: waited
+                for leg, waited in zip(LEGS, (row.legacy_waited_s, row.celery_waited_s), strict=True)
+                if waited is not None
+            },
         )
 
     return decoded(read, row.comparison, f"comparison of {row.id}")
@@ -121,4 +159,5 @@ def ledger_row_of(row: Row[Any]) -> LedgerRow:
         settled_at=row.settled_at,
         classification=row.classification,
         comparison=None if row.classification is None else comparison_of(row),
+        route=None if row.route is None else route_of(row),
     )

@@ -5,18 +5,50 @@ from typing import Literal, NamedTuple
 
 from crucible.models import Classification, Comparison, Evaluation, Leg, Observation
 from crucible.models.frozen import Frozen
+from crucible.rollout.stage import Route
+
+NOISE_RUN = 100
+"""The number of legacy's random second run. It classifies nothing; confirming re-runs come before."""
 
 
 class Submission(NamedTuple):
     """An evaluation under the id it will have in the ledger.
 
     ``classification`` is given where it is settled by being submitted: nobody here runs its language.
+    ``is_traffic`` has the rollout decide who runs and answers it; all else runs on both legs, to be compared.
+    ``reference`` is an evaluation whose recorded legacy answer Celery's is to be compared with.
     """
 
     id: str
     evaluation: Evaluation
     sweep_id: str | None = None
     classification: Literal[Classification.NOT_SAMPLED] | None = None
+    is_traffic: bool = False
+    reference: str | None = None
+
+
+class Work(NamedTuple):
+    """An evaluation as a flow needs it. ``route`` is null where both legs run it without further ado.
+
+    ``recorded`` is what legacy answered to the same program before, where that stands in for the legacy leg.
+    """
+
+    id: str
+    evaluation: Evaluation
+    route: Route | None = None
+    recorded: Observation | None = None
+
+
+class Settled(NamedTuple):
+    """What came of settling. ``number`` counts the evaluations that got their column by this call.
+
+    ``comparisons`` are all that were given, but for the ``orphaned``, with who answered. An orphaned
+    evaluation stays open: only Celery ran it, which has no say any more or no answer, so legacy must run it.
+    """
+
+    number: int
+    comparisons: tuple[Comparison, ...]
+    orphaned: tuple[Comparison, ...]
 
 
 class LedgerRow(Frozen):
@@ -30,6 +62,7 @@ class LedgerRow(Frozen):
     settled_at: datetime | None
     classification: Classification | None
     comparison: Comparison | None
+    route: Route | None = None
 
 
 class RunObservation(NamedTuple):

@@ -34,10 +34,16 @@ def new_observations(*, on_sqlite: bool) -> Insert:
     return postgresql.insert(observations).on_conflict_do_nothing()
 
 
-def lock_rows(ids: Sequence[str]) -> Select[tuple[str, str | None]]:
-    """Ids and classifications; everybody locks in one order, so no two writers wait for each other."""
+def lock_rows(ids: Sequence[str]) -> Select[Any]:
+    """What settling needs of rows. All lock in one order, so that no two writers wait for each other."""
     return (
-        select(evaluations.c.id, evaluations.c.classification)
+        select(
+            evaluations.c.id,
+            evaluations.c.classification,
+            evaluations.c.reruns,
+            evaluations.c.route,
+            evaluations.c.reference,
+        )
         .where(evaluations.c.id.in_(ids))
         .order_by(evaluations.c.id)
         .with_for_update()
@@ -66,6 +72,31 @@ def reclassify() -> Update:
     )
 
 
+def traffic_in(ids: Sequence[str]) -> Select[tuple[str]]:
+    """One id of traffic among ``ids``, if there is one."""
+    return (
+        select(evaluations.c.id).where(evaluations.c.id.in_(ids), evaluations.c.route.is_not(None)).limit(1)
+    )
+
+
+def work(ids: Sequence[str]) -> Select[Any]:
+    """Ids, payloads, routes and recorded legacy answers, in no order."""
+    legacy, _ = _sides()
+    return (
+        select(evaluations.c.id, evaluations.c.payload, evaluations.c.route, legacy.c.body.label("recorded"))
+        .outerjoin_from(
+            evaluations,
+            legacy,
+            and_(
+                legacy.c.evaluation_id == evaluations.c.reference,
+                legacy.c.leg == "legacy",
+                legacy.c.run == 0,
+            ),
+        )
+        .where(evaluations.c.id.in_(ids))
+    )
+
+
 def payloads(ids: Sequence[str]) -> Select[tuple[str, str]]:
     """Ids and payloads, in no order."""
     return select(evaluations.c.id, evaluations.c.payload).where(evaluations.c.id.in_(ids))
@@ -82,7 +113,13 @@ def ledger_rows() -> Select[Any]:
     legacy, celery = _sides()
     columns = [column for column in evaluations.c if column.name != "payload"]
     return (
-        select(*columns, legacy.c.body.label("legacy_body"), celery.c.body.label("celery_body"))
+        select(
+            *columns,
+            legacy.c.body.label("legacy_body"),
+            celery.c.body.label("celery_body"),
+            legacy.c.waited_s.label("legacy_waited_s"),
+            celery.c.waited_s.label("celery_waited_s"),
+        )
         .outerjoin_from(evaluations, legacy, _is_first_run(legacy, "legacy"))
         .outerjoin(celery, _is_first_run(celery, "celery"))
     )
@@ -153,7 +190,9 @@ def _ids(sweep_id: str, condition: ColumnElement[bool], after_id: str, limit: in
 
 
 def _settlement() -> dict[str, BindParameter[Any]]:
-    return {name: bindparam(name) for name in ("classification", "unexpected", "comparison", "reruns")}
+    return {
+        name: bindparam(name) for name in ("classification", "unexpected", "comparison", "reruns", "cause")
+    }
 
 
 def _sides() -> tuple[NamedFromClause, NamedFromClause]:

@@ -6,14 +6,17 @@ from typing import Any, Self
 
 import orjson
 from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.errors import StoreError
 from crucible.models import Classification, Comparison, Counts, Evaluation, Observation, SweepReport
 from crucible.store import encoding, queries
 from crucible.store.database import Database, parse
-from crucible.store.entries import LedgerRow, RunObservation, Submission, Timing
+from crucible.store.entering import enter_traffic
+from crucible.store.entries import LedgerRow, RunObservation, Settled, Submission, Timing, Work
+from crucible.store.ledger_settler import LedgerSettler
 from crucible.store.migration import migrate
+from crucible.store.recorded import recorded
+from crucible.store.rollout import RolloutStore
 from crucible.store.tables import evaluations, sweeps
 
 _CHUNK = 1000
@@ -32,6 +35,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.rollout = RolloutStore(database)
 
     @classmethod
     async def open(cls, url: str) -> Self:
@@ -86,12 +90,16 @@ class Store:
         return encoding.decoded(SweepReport.model_validate_json, report, f"report of {sweep_id}")
 
     async def submit(self, submissions: Sequence[Submission]) -> None:
-        """Enter evaluations in the ledger, all or none. To be called before anything is enqueued."""
+        """Enter evaluations in the ledger, all or none. To be called before anything is enqueued.
+
+        Traffic is routed as the rollout stands at that moment.
+        """
         if not submissions:
             return
         now = datetime.now(UTC)
-        rows = [encoding.submission_values(submission, now) for submission in submissions]
         async with self._database.write() as connection:
+            routes = await enter_traffic(connection, submissions, on_sqlite=self._database.is_sqlite)
+            rows = [encoding.submission_values(each, routes.get(each.id), now) for each in submissions]
             await connection.execute(insert(evaluations), rows)
 
     async def load(self, ids: Sequence[str]) -> list[tuple[str, Evaluation]]:
@@ -104,53 +112,42 @@ class Store:
         _require_known(ids, found)
         return [(evaluation_id, found[evaluation_id]) for evaluation_id in ids]
 
-    async def settle(self, comparisons: Sequence[Comparison]) -> int:
-        """Give evaluations their column, with both observations as run 0; return how many this call gave one.
+    async def work(self, ids: Sequence[str]) -> list[Work]:
+        """As ``load``, with what a flow needs to know besides."""
+        found: dict[str, Work] = {}
+        async with self._database.read() as connection:
+            for chunk in _chunks(ids):
+                rows = await connection.execute(queries.work(chunk))
+                found |= {row.id: encoding.work_of(row) for row in rows}
+        _require_known(ids, found)
+        return [found[evaluation_id] for evaluation_id in ids]
+
+    async def settle(self, comparisons: Sequence[Comparison]) -> Settled:
+        """Give evaluations their column, with both observations as run 0.
 
         The first comparison of an evaluation stands: a later one, in this call or another, changes
         nothing and is not counted. All or none; raises ``StoreError`` on one that was never submitted.
         """
         first = {comparison.evaluation_id: comparison for comparison in reversed(comparisons)}
-        settled = 0
+        order = dict.fromkeys(comparison.evaluation_id for comparison in comparisons)
         async with self._database.write() as connection:
+            settler = LedgerSettler(connection, on_sqlite=self._database.is_sqlite)
             for chunk in _chunks(sorted(first)):
-                settled += await self._settle_chunk(connection, chunk, first)
-        return settled
-
-    async def _settle_chunk(
-        self, connection: AsyncConnection, ids: Sequence[str], comparisons: dict[str, Comparison]
-    ) -> int:
-        rows = (await connection.execute(queries.lock_rows(ids))).all()
-        _require_known(ids, {row.id for row in rows})
-        due = [comparisons[row.id] for row in rows if row.classification is None]
-        if not due:
-            return 0
-        now = datetime.now(UTC)
-        await connection.execute(
-            queries.settle(), [encoding.settlement_values(comparison) | {"now": now} for comparison in due]
-        )
-        seen = [
-            values
-            for comparison in due
-            for values in encoding.observation_values(
-                comparison.evaluation_id, 0, comparison.legacy, comparison.celery
-            )
-        ]
-        await self._insert_observations(connection, seen)
-        return len(due)
+                rows = await settler.lock(chunk)
+                _require_known(chunk, rows)
+                # In the order in which they came: it is the order in which they count.
+                await settler.settle(rows, [first[each] for each in order if each in rows])
+            await settler.finish()
+        return settler.settled(comparisons)
 
     async def add_run(
         self, evaluation_id: str, run: int, legacy: Observation | None, celery: Observation | None
     ) -> None:
         """Record what a confirming re-run saw (``run`` from 1). What is recorded already stays as it is."""
         async with self._database.write() as connection:
-            await self._insert_observations(
-                connection, encoding.observation_values(evaluation_id, run, legacy, celery)
-            )
-
-    async def _insert_observations(self, connection: AsyncConnection, rows: list[encoding.Values]) -> None:
-        if rows:
-            await connection.execute(queries.new_observations(on_sqlite=self._database.is_sqlite), rows)
+            rows = encoding.observation_values(evaluation_id, run, legacy, celery)
+            if rows:
+                await connection.execute(queries.new_observations(on_sqlite=self._database.is_sqlite), rows)
 
     async def reclassify(self, comparison: Comparison) -> bool:
         """Classify a mismatch in the light of its re-runs; return whether this call did.
@@ -165,8 +162,8 @@ class Store:
                 "re-runs leave a mismatch a mismatch or find it nondeterministic"
             )
         async with self._database.write() as connection:
-            done = await connection.execute(queries.reclassify(), encoding.settlement_values(comparison))
-        return bool(done.rowcount == 1)
+            settler = LedgerSettler(connection, on_sqlite=self._database.is_sqlite)
+            return await settler.reclassify(comparison)
 
     async def counts(self, sweep_id: str) -> Counts:
         """The columns of a sweep's ledger, counted from its rows at one moment."""
@@ -216,6 +213,10 @@ class Store:
         """At most ``limit`` ids of a sweep that have no column yet, the oldest first."""
         async with self._database.read() as connection:
             return list(await connection.scalars(queries.unsettled(sweep_id, limit)))
+
+    def recorded(self, limit: int) -> AsyncIterator[tuple[str, Evaluation]]:
+        """At most ``limit`` evaluations of no sweep, with their ids: the newest of each program, newest first."""
+        return recorded(self._database, limit)
 
     async def runs(self, evaluation_id: str) -> list[RunObservation]:
         """Everything seen of an evaluation, by run, legacy before celery."""

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; a store that stands at it needs none."""
 
 VERSION_TABLE = "crucible_alembic_version"
@@ -67,6 +67,11 @@ evaluations = Table(
     Column("unexpected", Boolean, nullable=False),
     Column("comparison", Text),
     Column("reruns", Integer, nullable=False),
+    Column("route", Text),
+    Column("epoch", Integer),
+    Column("reference", Id),
+    Column("cause", String(64)),
+    Index("evaluations_by_epoch", "epoch", "classification", "id"),
     Index("evaluations_by_sweep", "sweep_id", "classification", "id", "unexpected"),
     Index("evaluations_by_time", "submitted_at"),
     Index(
@@ -89,4 +94,5 @@ observations = Table(
     Column("cpu_s", Float, nullable=False),
     Column("executor", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Column("waited_s", Float),
 )

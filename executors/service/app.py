@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from importlib.metadata import version
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
@@ -44,6 +45,7 @@ class Service:
     def __init__(self, executor: Executor, settings: ExecutorSettings, drain: Drain) -> None:
         self._executor = executor
         self._drain = drain
+        self._memory_limit_mb = settings.memory_limit_mb
         self._answers = Answers()
         self._queue = Queue(settings.slots, settings.queue_limit)
         self._metrics = Metrics(executor, self._queue)
@@ -117,7 +119,9 @@ class Service:
                 "status": "draining" if self._drain.begun else "ok",
                 "draining": self._drain.begun,
                 "name": self._executor.name,
+                "version": version("crucible"),
                 "isolation_level": self._executor.isolation_level,
+                "memory_limit_mb": self._memory_limit_mb,
                 "languages": self._executor.versions,
                 "environment": dict(self._executor.environment),
                 "queue": {

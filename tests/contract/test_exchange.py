@@ -17,7 +17,7 @@ from crucible.models import Evaluation, Leg, Observation, Outcome
 from crucible.settings import FlowSettings
 from tasks.claims import claim_key
 from tasks.dispatch import Dispatch
-from tasks.exchange import Exchange
+from tasks.exchange import Answer, Exchange
 from tasks.replies import ReplyReader
 from tests.support.valkey import Valkey, valkey
 
@@ -73,9 +73,9 @@ class Answers:
         self.seen: dict[str, Observation | None] = {}
         self.reasons: dict[str, str | None] = {}
 
-    def __call__(self, run_id: str, seen: Observation | None, reason: str | None) -> None:
-        assert run_id not in self.seen, "reported twice"
-        self.seen[run_id], self.reasons[run_id] = seen, reason
+    def __call__(self, answer: Answer) -> None:
+        assert answer.run_id not in self.seen, "reported twice"
+        self.seen[answer.run_id], self.reasons[answer.run_id] = answer.observation, answer.reason
 
 
 @asynccontextmanager

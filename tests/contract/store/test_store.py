@@ -37,7 +37,7 @@ async def test_more_ids_than_a_statement_can_name_are_loaded_and_settled(store: 
     sweep_id, ids = await sweep_of(store, [f"e{number}" for number in range(2500)])
 
     assert [evaluation_id for evaluation_id, _ in await store.load(ids)] == ids
-    assert await store.settle([comparison(evaluation_id) for evaluation_id in ids]) == 2500
+    assert (await store.settle([comparison(evaluation_id) for evaluation_id in ids])).number == 2500
     assert await store.counts(sweep_id) == Counts(submitted=2500, matched=2500)
 
 
@@ -74,7 +74,7 @@ async def test_what_nobody_runs_is_settled_by_being_submitted(store: Store) -> N
 
     assert await store.counts(sweep_id) == Counts(submitted=1, not_sampled=1)
     assert await store.unsettled(sweep_id, 10) == []
-    assert await store.settle([comparison(evaluation_id)]) == 0
+    assert (await store.settle([comparison(evaluation_id)])).number == 0
     found = await store.comparison(evaluation_id)
     assert found is not None
     assert (found.classification, found.legacy) == (Classification.NOT_SAMPLED, None)
@@ -129,8 +129,10 @@ async def test_the_first_settlement_stands(store: Store) -> None:
     sweep_id, [once, other] = await sweep_of(store, ["once", "other"])
     first = comparison(once, MATCH, "once")
 
-    assert await store.settle([first, comparison(once, MISMATCH, "once")]) == 1
-    assert await store.settle([comparison(once, MISMATCH, "once"), comparison(other, name="other")]) == 1
+    assert (await store.settle([first, comparison(once, MISMATCH, "once")])).number == 1
+    assert (
+        await store.settle([comparison(once, MISMATCH, "once"), comparison(other, name="other")])
+    ).number == 1
     assert await store.comparison(once) == first
     assert [run.observation for run in await store.runs(once)] == [first.legacy, first.celery]
     assert await store.counts(sweep_id) == Counts(submitted=2, matched=2)
@@ -157,7 +159,7 @@ async def test_two_stores_that_settle_the_same_at_once_count_each_once(url: str,
     finally:
         await second.close()
 
-    assert sum(settled) == 300
+    assert sum(each.number for each in settled) == 300
     assert await store.counts(sweep_id) == Counts(submitted=300, matched=300)
 
 

@@ -1,0 +1,97 @@
+"""``/rollout``: where the migration stands, and changes to it."""
+
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from api.problems import Problem
+from crucible.errors import GateRefused, InputError, RolloutConflict
+from crucible.models.frozen import Frozen
+from crucible.rollout.assessment import Assessment
+from crucible.rollout.stage import Percent, RouteRule, Stage
+from crucible.rollout.status import RolloutStatus
+from crucible.store.rollout import RolloutStore
+
+
+class Action(StrEnum):
+    """What is to be done: one step ahead, back at once, or a change of single values."""
+
+    ADVANCE = "advance"
+    ROLLBACK = "rollback"
+    SET = "set"
+
+
+class Wish(Frozen):
+    """A change that is asked for.
+
+    ``version`` is the rollout's version that the caller has seen: with it nothing is changed once it is
+    another. ``to`` belongs to a rollback; the values after it to ``set``, where null leaves a value alone.
+    """
+
+    action: Action
+    actor: Annotated[str, Field(min_length=1, max_length=200)] = "api"
+    reason: Annotated[str, Field(max_length=2000)] = ""
+    version: int | None = None
+    to: Stage = Stage.LEGACY
+    stage: Stage | None = None
+    share: Percent | None = None
+    sample: Percent | None = None
+    held: bool | None = None
+    rules: tuple[RouteRule, ...] | None = None
+    new_epoch: bool = False
+    force: bool = False
+
+    def changes(self) -> dict[str, object]:
+        """The values to set."""
+        wished = self.model_dump(include={"stage", "share", "sample", "held"})
+        return {
+            **{name: value for name, value in wished.items() if value is not None},
+            **({} if self.rules is None else {"rules": self.rules}),
+        }
+
+
+def rollout_router(books: RolloutStore) -> APIRouter:
+    """The endpoints of the migration; who may use them is the application's business."""
+    router = APIRouter(prefix="/rollout")
+
+    @router.get("")
+    async def show() -> RolloutStatus:
+        """Where the migration stands, what every gate says, and what evidence there is."""
+        return await books.status()
+
+    @router.put("")
+    async def change(wish: Wish) -> RolloutStatus:
+        """Change it. 409 with every gate's answer when a gate refuses or somebody else was faster."""
+        try:
+            await _do(books, wish)
+        except GateRefused as error:
+            gates = error.assessment.gates if isinstance(error.assessment, Assessment) else ()
+            details = {"gates": [each.model_dump(mode="json") for each in gates]}
+            raise Problem(HTTPStatus.CONFLICT, str(error), details) from error
+        except RolloutConflict as error:
+            raise Problem(HTTPStatus.CONFLICT, str(error)) from error
+        except InputError as error:
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+        return await books.status()
+
+    return router
+
+
+async def _do(books: RolloutStore, wish: Wish) -> None:
+    match wish.action:
+        case Action.ADVANCE:
+            await books.advance(wish.actor, wish.reason, wish.version)
+        case Action.ROLLBACK:
+            await books.rollback(wish.actor, wish.reason, wish.to, wish.version)
+        case Action.SET:
+            await books.set(
+                wish.actor,
+                wish.reason,
+                wish.version,
+                force=wish.force,
+                new_epoch=wish.new_epoch,
+                **wish.changes(),
+            )

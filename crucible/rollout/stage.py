@@ -1,0 +1,144 @@
+"""Where the migration stands, and where each evaluation goes by it. Pure, and stable over restarts."""
+
+from enum import StrEnum
+from hashlib import sha256
+from typing import Annotated
+
+from pydantic import Field
+
+from crucible.models import Evaluation, Leg
+from crucible.models.frozen import Frozen
+
+BUCKETS = 1_000_000
+"""Shares are cut as finely as this: a key's bucket is one of so many, and 1 % are the first 10,000."""
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class Stage(StrEnum):
+    """Where the migration stands, in the order in which it goes forward."""
+
+    LEGACY = "legacy"
+    SHADOW = "shadow"
+    CANARY = "canary"
+    LIVE = "live"
+    CELERY = "celery"
+
+    @property
+    def rank(self) -> int:
+        """How far forward this is; 0 is ``legacy``."""
+        return list(Stage).index(self)
+
+
+class RouteRule(Frozen):
+    """Evaluations that go by a share of their own; the first rule that fits one decides.
+
+    Empty means any. ``priorities`` lists single priorities. ``share`` is Celery's, in percent: 0 keeps them
+    on legacy's answer at every stage, 100 gives them Celery's from ``canary`` on. Before ``canary`` no rule
+    gives Celery any answer.
+    """
+
+    share: Percent
+    languages: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    priorities: tuple[Annotated[int, Field(ge=0, le=9)], ...] = ()
+    tenants: tuple[str, ...] = ()
+
+    def fits(self, evaluation: Evaluation) -> bool:
+        """Whether this rule is about ``evaluation``; with several tags in the rule, one is enough."""
+        return (
+            (not self.languages or evaluation.language in self.languages)
+            and (not self.tags or not set(self.tags).isdisjoint(evaluation.tags))
+            and (not self.priorities or evaluation.priority in self.priorities)
+            and (not self.tenants or evaluation.tenant in self.tenants)
+        )
+
+
+class Rollout(Frozen):
+    """The state of the migration. A change makes a new one whose ``version`` is one higher.
+
+    ``share`` is Celery's part of the answers at ``canary``, ``sample`` the part of evaluations that legacy
+    shadows at ``live``, both in percent. ``salt`` mixes the buckets; to change it deals them anew.
+    ``epoch`` numbers the span over which evidence is added up. ``revoked`` is the newest version whose stamps
+    have lost Celery's authority by a rollback. ``spent`` is the epoch that ended in a rollback: nothing goes
+    forward in it any more. While ``held``, nothing goes forward at all.
+    """
+
+    version: int = 1
+    stage: Stage = Stage.SHADOW
+    share: Percent = 0
+    sample: Percent = 10
+    salt: str = "crucible"
+    rules: tuple[RouteRule, ...] = ()
+    epoch: int = 0
+    revoked: int = 0
+    spent: int | None = None
+    held: bool = False
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the present epoch has ended in a rollback."""
+        return self.spent == self.epoch
+
+
+class Route(Frozen):
+    """What is stamped on an evaluation at submission: the stage, who runs it and who answers.
+
+    ``version`` and ``epoch`` are the rollout's at that moment; ``strata`` are those it is counted in.
+    """
+
+    stage: Stage
+    version: int
+    epoch: int
+    legs: tuple[Leg, ...]
+    authority: Leg
+    strata: tuple[str, ...] = ()
+
+
+def route(rollout: Rollout, evaluation: Evaluation, evaluation_id: str) -> Route:
+    """Where ``evaluation`` goes now.
+
+    Who answers is decided by the evaluation's tenant, else its name, so that one user is always on one side;
+    which evaluations legacy shadows at ``live`` is drawn for each one by itself, whatever it is.
+    """
+    authority: Leg = "celery" if _is_celerys(rollout, evaluation) else "legacy"
+    return Route(
+        stage=rollout.stage,
+        version=rollout.version,
+        epoch=rollout.epoch,
+        legs=_legs(rollout, authority, evaluation_id),
+        authority=authority,
+    )
+
+
+def bucket(salt: str, key: str) -> int:
+    """The bucket of ``key``, from 0 to ``BUCKETS`` - 1; even, and the same in every process."""
+    digest = sha256(f"{salt}\0{key}".encode(errors="surrogatepass")).digest()
+    return int.from_bytes(digest[:8]) % BUCKETS
+
+
+def is_within(share: float, salt: str, key: str) -> bool:
+    """Whether ``key`` is among the first ``share`` percent, as those of every smaller share are."""
+    return bucket(salt, key) < round(share * BUCKETS / 100)
+
+
+def _is_celerys(rollout: Rollout, evaluation: Evaluation) -> bool:
+    if rollout.stage.rank < Stage.CANARY.rank:
+        return False
+    share = rollout.share if rollout.stage is Stage.CANARY else 100.0
+    share = next((rule.share for rule in rollout.rules if rule.fits(evaluation)), share)
+    return is_within(share, rollout.salt, evaluation.tenant or evaluation.id)
+
+
+def _legs(rollout: Rollout, authority: Leg, evaluation_id: str) -> tuple[Leg, ...]:
+    match rollout.stage:
+        case Stage.LEGACY:
+            return ("legacy",)
+        case Stage.SHADOW | Stage.CANARY:
+            return ("legacy", "celery")
+        case Stage.LIVE if authority == "celery" and is_within(
+            rollout.sample, f"{rollout.salt} sample", evaluation_id
+        ):
+            return ("legacy", "celery")
+        case _:
+            return (authority,)

@@ -1,0 +1,153 @@
+"""What settling traffic means: its column, who answers, the evidence, and the way back when that is due.
+
+All of it happens in the transaction that settles, under the lock of the rollout's row. So there is one order
+in which pairs count, and from the pair on at which a detector alarms no answer is Celery's.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from crucible.evidence import Detector
+from crucible.models import Classification, Comparison
+from crucible.mutants import MutantKind
+from crucible.rollout.answering import answered_by, is_orphaned
+from crucible.rollout.epoch import Epoch
+from crucible.rollout.stage import Rollout, Route, Stage
+from crucible.rollout.transition import back
+from crucible.store import encoding, queries
+from crucible.store.pairing import Detectors, Pair, advance, grounds, is_evidence, pair_of
+from crucible.store.planting import Planted, carries_fault, planted_in
+from crucible.store.rollout_inputs import read_detectors
+from crucible.store.rollout_state import Reason, newest_seq, read_epoch, read_state, write_state
+from crucible.store.rollout_tables import detectors, evidence
+from crucible.store.tally import Moves, put
+
+ACTOR = "crucible"
+"""Who the audit log names for what happens by itself."""
+
+
+class Settlement:
+    """One transaction's worth of settling. ``open`` it, ``take`` what is due, then ``write``."""
+
+    def __init__(self, connection: AsyncConnection, rollout: Rollout, seq: int, *, on_sqlite: bool) -> None:
+        self._connection = connection
+        self._on_sqlite = on_sqlite
+        self._seq = seq
+        self._rollout = rollout
+        self._epochs: dict[int, Epoch] = {}
+        self._detectors: dict[int, Detectors] = {}
+        self._moves = Moves()
+        self._evidence: list[dict[str, Any]] = []
+
+    @classmethod
+    async def open(cls, connection: AsyncConnection, *, on_sqlite: bool) -> "Settlement":
+        """Take the lock: nobody else settles traffic or changes the rollout until the transaction ends."""
+        state = await read_state(connection, lock=True)
+        return cls(connection, state.rollout, await newest_seq(connection), on_sqlite=on_sqlite)
+
+    async def take(self, row: Row[Any], comparison: Comparison) -> Comparison | None:
+        """``comparison`` with its answer, counted; null when legacy must run the evaluation first."""
+        route = encoding.route_of(row)
+        if row.reference is None and is_orphaned(route, comparison, self._rollout.revoked):
+            return None
+        if row.reference is None:
+            who = answered_by(route, comparison, self._rollout.revoked)
+            comparison = comparison.model_copy(update={"answered_by": who})
+        await self._count(row, route, comparison, None)
+        return comparison
+
+    async def retake(self, row: Row[Any], comparison: Comparison) -> None:
+        """Count what re-runs made of a mismatch."""
+        await self._count(row, encoding.route_of(row), comparison, Classification.MISMATCH)
+
+    async def write(self) -> None:
+        """Write tallies, evidence and detectors."""
+        await self._moves.write(self._connection, on_sqlite=self._on_sqlite)
+        if self._evidence:
+            await self._connection.execute(insert(evidence), self._evidence)
+        for epoch, known in self._detectors.items():
+            for stratum, detector in known.items():
+                key, value = {"epoch": epoch, "stratum": stratum}, {"log_m": detector.log_m}
+                await put(self._connection, detectors, key, value, on_sqlite=self._on_sqlite)
+
+    def caught_twice(self, evaluation_id: str, *, caught: bool) -> None:
+        """Whether a second settlement of an evaluation that carries the fault ``duplicate`` was refused."""
+        for row in self._evidence:
+            if row["evaluation_id"] == evaluation_id:
+                row["caught"] = caught
+
+    @property
+    def duplicated(self) -> list[str]:
+        """The evaluations of this transaction whose settlement is to be tried a second time."""
+        return [row["evaluation_id"] for row in self._evidence if row["mutant"] == MutantKind.DUPLICATE]
+
+    async def _count(
+        self, row: Row[Any], route: Route, comparison: Comparison, old: Classification | None
+    ) -> None:
+        epoch = await self._epoch(route.epoch)
+        if comparison.classification is not old:
+            self._moves.move(route.epoch, route.strata, old, comparison.classification)
+        for rule in comparison.normalised_by if old is None else ():
+            self._moves.count(route.epoch, f"rule:{rule}")
+        counted_before = old is not None and row.reruns > 0
+        if is_evidence(comparison) and not counted_before:
+            planted = None if row.reference else await self._planted(epoch, comparison)
+            await self._append(pair_of(route, comparison), planted, epoch)
+
+    async def _planted(self, epoch: Epoch, comparison: Comparison) -> Planted | None:
+        if not carries_fault(epoch.key, comparison):
+            return None
+        row = (await self._connection.execute(queries.payloads([comparison.evaluation_id]))).one()
+        return planted_in(epoch.key, comparison, encoding.evaluation_of(row))
+
+    async def _append(self, pair: Pair, planted: Planted | None, epoch: Epoch) -> None:
+        self._seq += 1
+        self._evidence.append(
+            {
+                "seq": self._seq,
+                "epoch": pair.epoch,
+                "evaluation_id": pair.evaluation_id,
+                "mismatch": pair.mismatch,
+                "against_celery": pair.against_celery,
+                "mutant": None if planted is None else planted.kind.value,
+                "caught": None if planted is None else planted.caught,
+            }
+        )
+        known = await self._known_detectors(epoch)
+        alarmed = advance(known, pair, epoch)
+        critical = pair.critical and self._rollout.stage.rank >= Stage.CANARY.rank
+        if (alarmed or critical) and self._may_go_back(pair.epoch):
+            await self._go_back(pair, alarmed, grounds(known, pair, alarmed, self._seq))
+
+    def _may_go_back(self, epoch: int) -> bool:
+        return (
+            epoch == self._rollout.epoch
+            and self._rollout.stage is not Stage.LEGACY
+            and not self._rollout.is_spent
+        )
+
+    async def _known_detectors(self, epoch: Epoch) -> Detectors:
+        if epoch.number not in self._detectors:
+            settings = epoch.key.detector
+            kept = await read_detectors(self._connection, epoch.number)
+            self._detectors[epoch.number] = {name: Detector(settings, log_m) for name, log_m in kept.items()}
+        return self._detectors[epoch.number]
+
+    async def _go_back(self, pair: Pair, alarmed: Sequence[str], because: dict[str, Any]) -> None:
+        what = (
+            f"the detector alarmed in {', '.join(alarmed)}"
+            if alarmed
+            else "a critical mismatch was confirmed"
+        )
+        why = Reason(ACTOR, "rollback", f"{what}, at evaluation {pair.evaluation_id}", because)
+        after = back(self._rollout)
+        await write_state(self._connection, self._rollout, after, why, self._seq)
+        self._rollout = after
+
+    async def _epoch(self, number: int) -> Epoch:
+        if number not in self._epochs:
+            self._epochs[number] = await read_epoch(self._connection, number)
+        return self._epochs[number]

@@ -1,0 +1,164 @@
+"""The flow ``reproduce``: a mismatch of the ledger, reduced to what it needs to show itself."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from prefect import flow, get_run_logger
+
+from crucible.compare import answer
+from crucible.errors import InputError
+from crucible.fingerprints import Fingerprint, fingerprint
+from crucible.ids import new_evaluation_ids, new_sweep_id
+from crucible.minimise import Interesting, minimise
+from crucible.models import Classification, Comparison, Evaluation, Expectation, Limits
+from crucible.reproducer import AT_MOST, Reproducer, size_of
+from crucible.store import Submission
+from flows.cancel import cancel_sweep
+from flows.evaluate import named
+from flows.host import FlowHost, current_host
+
+_STEADY_RUNS = 3
+_LONGER = 5
+_WALL_FLOOR_S = 2.0
+_PIECE = re.compile(r"\w+|\s+|[^\w\s]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One way to take a program apart, and to put together what is left of it."""
+
+    pieces: Callable[[Evaluation], Sequence[str]]
+    rebuilt: Callable[[Evaluation, Sequence[str]], Evaluation]
+
+
+@flow(name="reproduce", persist_result=False, validate_parameters=False)
+async def reproduce(evaluation_id: str, at_most: int = AT_MOST) -> Reproducer | None:
+    """Reduce a mismatch over lines of code, lines of standard input, then words and signs of code.
+
+    A candidate counts when both legs run it three times, legacy always answers alike, and the fingerprint is
+    the mismatch's each time. At most ``at_most`` candidates are tried. They are entered in the ledger under
+    a sweep of their own, so that they are evidence of nothing. Null when the whole program does not show the
+    mismatch again. Raises ``InputError`` when ``evaluation_id`` is no mismatch of this store.
+    """
+    host = current_host()
+    comparison, evaluation, wanted = await _mismatch(host, evaluation_id)
+    sweep_id = new_sweep_id()
+    await host.store.begin_sweep(sweep_id, {"reproduces": evaluation_id, "at_most": at_most})
+    trial = _Trial(host, sweep_id, wanted, _limits(evaluation.limits, comparison))
+    try:
+        return await _reduced(trial, evaluation_id, evaluation, at_most)
+    except BaseException:
+        await cancel_sweep(host, sweep_id)
+        raise
+
+
+async def _mismatch(host: FlowHost, evaluation_id: str) -> tuple[Comparison, Evaluation, Fingerprint]:
+    comparison = await host.store.comparison(evaluation_id)
+    if comparison is None:
+        raise InputError(
+            f"{evaluation_id} is not settled in this store; name an evaluation of a sweep, and the store that"
+            " has it with CRUCIBLE_HOME or CRUCIBLE_DATABASE_URL"
+        )
+    wanted = fingerprint(comparison)
+    if comparison.classification is not Classification.MISMATCH or wanted is None:
+        raise InputError(
+            f"{evaluation_id} is classified as {comparison.classification}; only a mismatch can be reproduced"
+        )
+    ((_, evaluation),) = await host.store.load([evaluation_id])
+    return comparison, evaluation.model_copy(update={"expect": Expectation()}), wanted
+
+
+async def _reduced(
+    trial: "_Trial", evaluation_id: str, evaluation: Evaluation, at_most: int
+) -> Reproducer | None:
+    if not (await trial.hold([evaluation]))[0]:
+        return None
+    current, left, minimal = evaluation, at_most - trial.programs, True
+    for step in _STEPS:
+        found = await minimise(step.pieces(current), _asking(trial, step, current), at_most=left)
+        current = step.rebuilt(current, found.items)
+        left -= found.asked
+        minimal &= found.minimal
+        get_run_logger().info("%d bytes of %d left", len(current.code), len(evaluation.code))
+    return Reproducer(
+        evaluation_id=evaluation_id,
+        fingerprint=trial.wanted,
+        reduced=current,
+        before=size_of(evaluation),
+        after=size_of(current),
+        programs=trial.programs,
+        runs=trial.runs,
+        minimal=minimal,
+    )
+
+
+def _asking(trial: "_Trial", step: _Step, current: Evaluation) -> Interesting[str]:
+    async def ask(candidates: Sequence[tuple[str, ...]]) -> Sequence[bool]:
+        return await trial.hold([step.rebuilt(current, pieces) for pieces in candidates])
+
+    return ask
+
+
+class _Trial:
+    """Runs candidates on both legs, and counts."""
+
+    def __init__(self, host: FlowHost, sweep_id: str, wanted: Fingerprint, limits: Limits) -> None:
+        self._host = host
+        self._sweep_id = sweep_id
+        self._limits = limits
+        self.wanted = wanted
+        self.programs = 0
+        self.runs = 0
+
+    async def hold(self, candidates: Sequence[Evaluation]) -> list[bool]:
+        """Whether each of ``candidates`` shows the wanted mismatch, steadily."""
+        self.programs += len(candidates)
+        ids = new_evaluation_ids(len(candidates))
+        bounded = [each.model_copy(update={"limits": self._limits}) for each in candidates]
+        await self._host.store.submit(
+            [Submission(key, each, self._sweep_id) for key, each in zip(ids, bounded, strict=True)]
+        )
+        seen: dict[str, list[Comparison]] = {key: [] for key in ids}
+        open_ids = ids
+        for run in range(_STEADY_RUNS):
+            if not open_ids:
+                break
+            self.runs += len(open_ids)
+            for comparison in (await named(self._name(open_ids, run))(open_ids, run)).comparisons:
+                seen[comparison.evaluation_id].append(comparison)
+            open_ids = [key for key in open_ids if self._shows(seen[key])]
+        return [key in open_ids for key in ids]
+
+    def _shows(self, runs: Sequence[Comparison]) -> bool:
+        rules = self._host.rules.today().applied_to(self.wanted.language)
+        found = [fingerprint(each) for each in runs]
+        said = {answer(each.legacy, rules) for each in runs if each.legacy is not None}
+        return len(said) == 1 and all(
+            each is not None and each.digest == self.wanted.digest for each in found
+        )
+
+    def _name(self, ids: Sequence[str], run: int) -> str:
+        return f"reproduce {self.wanted.digest}: {len(ids)} programs, run {run}"
+
+
+def _limits(limits: Limits, comparison: Comparison) -> Limits:
+    """The limits of candidates: one that hangs must not take much longer than the mismatch itself did."""
+    took_s = max(side.duration_s for side in (comparison.legacy, comparison.celery) if side is not None)
+    return limits.model_copy(update={"wall_s": min(limits.wall_s, max(_WALL_FLOOR_S, _LONGER * took_s))})
+
+
+def _with_code(evaluation: Evaluation, pieces: Sequence[str]) -> Evaluation:
+    return evaluation.model_copy(update={"code": "".join(pieces)})
+
+
+def _with_stdin(evaluation: Evaluation, pieces: Sequence[str]) -> Evaluation:
+    return evaluation.model_copy(update={"stdin": "".join(pieces)})
+
+
+_STEPS = (
+    _Step(lambda each: each.code.splitlines(keepends=True), _with_code),
+    _Step(lambda each: each.stdin.splitlines(keepends=True), _with_stdin),
+    _Step(lambda each: _PIECE.findall(each.code), _with_code),
+)
+"""Lines first: they go fastest. Words and signs after that, for there are programs of two lines."""

@@ -1,0 +1,81 @@
+"""``python -m flows.serving``: offers ``parity-sweep`` in the Prefect UI, and starts it when it is due."""
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
+from prefect.schedules import Cron
+from prefect.types.entrypoint import EntrypointType
+
+from crucible.errors import CrucibleError, InputError, SettingsError
+from crucible.logging import configure_logging
+from crucible.settings import ScheduleSettings, Settings, load
+from flows.corpora import BUNDLED
+from flows.endings import block_endings, call_on_ending
+from flows.options import flow_options
+from flows.parity_sweep import parity_sweep
+
+DEPLOYMENT = "scheduled"
+READY_LINE = "CRUCIBLE_READY"
+
+_EXIT_BAD_INPUT = 2
+_EXIT_FAULT = 4
+
+
+def main() -> int:
+    """Serve until SIGTERM; exit 2 on a setting that cannot be used, 4 when a needed server is away."""
+    block_endings()
+    configure_logging()
+    try:
+        flow_options(load(Settings))  # what sweeps will need, told before the first of them fails
+        asyncio.run(_serve(load(ScheduleSettings)))
+    except CrucibleError as error:
+        sys.stderr.write(f"{error}\n")
+        return _EXIT_BAD_INPUT if isinstance(error, InputError) else _EXIT_FAULT
+    return 0
+
+
+async def _serve(settings: ScheduleSettings) -> None:
+    """Look for runs that are due until SIGTERM; one that is under way is then cancelled.
+
+    Each run has a process of its own, one at a time: a sweep takes what the machine has.
+    """
+    runner = Runner("crucible", query_seconds=settings.poll_s, limit=1, pause_on_shutdown=False)
+    await runner.aadd_deployment(await deployment(settings))
+    stopping = asyncio.Event()
+    call_on_ending(stopping.set)
+    serving = asyncio.create_task(runner.start())
+    sys.stdout.write(f"{READY_LINE}\n")
+    sys.stdout.flush()
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        await runner.astop()
+    await serving
+
+
+async def deployment(settings: ScheduleSettings) -> RunnerDeployment:
+    """The deployment ``parity-sweep/scheduled``; raises ``SettingsError`` for what is no cron expression."""
+    try:
+        schedule = Cron(settings.cron, timezone=settings.timezone) if settings.cron else None
+    except ValueError as error:
+        raise SettingsError(f"CRUCIBLE_SCHEDULE_CRON={settings.cron!r}: {error}; as in 0 3 * * *") from error
+    return await parity_sweep.ato_deployment(
+        DEPLOYMENT,
+        schedule=schedule,
+        parameters={"corpora": _absolute(settings.corpora), "recorded": settings.recorded},
+        description=parity_sweep.description,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+
+
+def _absolute(corpora: Iterable[str]) -> list[str]:
+    # Sweeps run in this very folder, but whoever reads the form does not know which that is.
+    return [name if name == BUNDLED else str(Path(name).absolute()) for name in corpora]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
