@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test check format bench simulate up down lock parts clean
+.PHONY: help install sweep test check format bench simulate drill up down lock parts clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench: $(INSTALLED) ## Measure against the bare limit and a Celery chord; writes
 
 simulate: $(INSTALLED) ## Try GO gates under constant looking, and time the way back; seeded
 	$(BIN)/python -m bench.simulation
+
+drill: $(INSTALLED) ## Practise the migration, with a fault at every stage; prints each time to roll back
+	$(BIN)/python -m bench.drill
 
 up: $(INSTALLED) ## Start the local stack in the background
 	$(BIN)/crucible up --detach

@@ -1,0 +1,85 @@
+"""What can be wrong with executor-3, and the door in front of it through which that is put in."""
+
+import base64
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from http import HTTPStatus
+
+import httpx
+import orjson
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bench.drill.serving import serving
+
+_PASSED_ON = ("authorization", "content-type", "accept")
+_MORE_THAN_ANY_RUN_S = 120.0
+
+
+class Fault(StrEnum):
+    """What is wrong with what comes back, if anything does."""
+
+    NONE = "none"
+    WRONG_OUTPUT = "wrong output"
+    WRONG_EXIT_CODE = "wrong exit code"
+    AWAY = "away"
+    CUT_SHORT = "output cut short"
+
+
+class Door:
+    """Stands in front of an executor and passes everything on; ``fault`` spoils what comes back from now on.
+
+    ``spoiled`` counts the answers that were.
+    """
+
+    def __init__(self, executor_url: str) -> None:
+        self.fault = Fault.NONE
+        self.spoiled = 0
+        self.url = ""
+        self._executor = httpx.AsyncClient(
+            base_url=executor_url, timeout=_MORE_THAN_ANY_RUN_S, trust_env=False
+        )
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Serve on a free port of this machine, until the end."""
+        methods = ["GET", "POST", "DELETE"]
+        app = Starlette(routes=[Route("/{path:path}", self._pass_on, methods=methods)])
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            config = uvicorn.Config(app, access_log=False, log_level="warning")
+            async with self._executor, serving(config, listener):
+                yield
+
+    async def _pass_on(self, request: Request) -> Response:
+        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        running = request.url.path == "/execute"
+        if running and self.fault is Fault.AWAY:
+            self.spoiled += 1
+            return Response(status_code=HTTPStatus.BAD_GATEWAY)
+        answer = await self._executor.request(
+            request.method, request.url.path, content=await request.body(), headers=headers
+        )
+        content = answer.content
+        if running and answer.status_code == HTTPStatus.OK and self.fault is not Fault.NONE:
+            self.spoiled += 1
+            content = _spoiled(content, self.fault)
+        return Response(content, answer.status_code, media_type=answer.headers.get("content-type"))
+
+
+def _spoiled(body: bytes, fault: Fault) -> bytes:
+    observation = orjson.loads(body)
+    stdout = base64.b64decode(observation.get("stdout_b64", ""))
+    match fault:
+        case Fault.WRONG_OUTPUT:
+            observation["stdout_b64"] = base64.b64encode(b"0" + stdout).decode()
+        case Fault.CUT_SHORT:
+            observation["stdout_b64"] = base64.b64encode(stdout[: len(stdout) // 2]).decode()
+        case _:
+            observation.update(outcome="nonzero_exit", exit_code=1)
+    return orjson.dumps(observation)
