@@ -37,7 +37,7 @@ class EpochKey(Frozen):
 
     def expired(self, today: date) -> tuple[str, ...]:
         """The rules whose time is over."""
-        return tuple(rule.name for rule in self.rules.rules if rule.expires < today)
+        return tuple(rule.name for rule in self.rules.rules if rule.expires <= today)
 
     def is_same_as(self, other: "EpochKey") -> bool:
         """Whether evidence under both may be added up; generations apart."""
