@@ -4,7 +4,7 @@ Pure functions of numbers, after section and verse of the papers they name.
 """
 
 from crucible.evidence.gate import Gate, Tally, gate
-from crucible.evidence.latency import RankBounds, is_not_slower, rank_bounds
+from crucible.evidence.latency import RankBounds, rank_bounds
 from crucible.evidence.noise import excess_e_value
 from crucible.evidence.parity import Evidence, Question, evidence
 from crucible.evidence.rollback import Detector, DetectorSettings
@@ -20,6 +20,5 @@ __all__ = [
     "evidence",
     "excess_e_value",
     "gate",
-    "is_not_slower",
     "rank_bounds",
 ]

@@ -5,7 +5,6 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from crucible.errors import InputError
-from crucible.evidence.parity import Evidence, Question, evidence
 
 _PRIOR_WEIGHT = 50.0
 
@@ -16,16 +15,6 @@ class RankBounds:
 
     lower: int | None
     upper: int | None
-
-
-def is_not_slower(pairs: int, slower: int, *, rho: float = 0.01, alpha: float = 0.05) -> Evidence:
-    """Evidence that the new leg's quantiles are not more than (1 + delta) times the old leg's.
-
-    ``slower`` counts the pairs whose new time is above (1 + delta) times the old one. Where that happens in
-    at most the part rho of all pairs, Q_new(q) <= (1 + delta) Q_old(q + rho) for every q: the pairs outside
-    of that part alone make up q of the new leg's. So the question is that of mismatches, with p0 = rho.
-    """
-    return evidence(pairs, slower, Question(rho, alpha))
 
 
 def rank_bounds(pairs: int, quantile: float = 0.95, alpha: float = 0.05) -> RankBounds:

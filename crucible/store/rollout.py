@@ -53,14 +53,14 @@ class RolloutStore:
             return (await read_state(connection)).rollout
 
     async def look(self) -> Look:
-        """Where the migration stands, and why it may or may not go on."""
-        async with self._database.write() as connection:
-            return await _look(connection)
+        """Where the migration stands, and why it may or may not go on. Holds nobody up."""
+        async with self._database.read() as connection:
+            return await _seen(connection)
 
     async def status(self) -> RolloutStatus:
         """All that somebody needs to decide, in one document."""
-        async with self._database.write() as connection:
-            look = await _look(connection)
+        async with self._database.read() as connection:
+            look = await _seen(connection)
             log_m = await read_detectors(connection, look.epoch.number)
         policy = look.epoch.key.policy
         step = next_step(look.state.rollout, policy)
@@ -197,8 +197,13 @@ async def _locked(connection: AsyncConnection, version: int | None) -> Rollout:
     return found
 
 
-async def _look(connection: AsyncConnection, version: int | None = None) -> Look:
+async def _look(connection: AsyncConnection, version: int | None) -> Look:
+    """What is seen stays so until the transaction ends."""
     await _locked(connection, version)
+    return await _seen(connection)
+
+
+async def _seen(connection: AsyncConnection) -> Look:
     state = await read_state(connection)
     epoch = await read_epoch(connection, state.rollout.epoch)
     inputs = await read_inputs(connection, epoch)

@@ -5,65 +5,25 @@ what a leg does wrong.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
 
 from crucible.errors import ServiceUnavailable
-from crucible.models import Evaluation, Leg, Observation, Outcome
+from crucible.models import Evaluation, Observation
 from crucible.settings import FlowSettings
-from tasks.claims import claim_key
 from tasks.dispatch import Dispatch
 from tasks.exchange import Answer, Exchange
 from tasks.replies import ReplyReader
+from tests.support.scripted_leg import Script, ScriptedLeg
 from tests.support.valkey import Valkey, valkey
 
 __all__ = ["valkey"]
 
 PATIENT = FlowSettings(stall_s=600, resend_after_s=600)
 HASTY = FlowSettings(stall_s=600, resend_after_s=0.1)
-OBSERVED = Observation(outcome=Outcome.OK, exit_code=0).model_dump_json()
-
-Script = Callable[["ScriptedLeg", str, int], None]
-"""Called with a run id and how often it was sent by now."""
-
-
-class ScriptedLeg:
-    """A leg that does with each run what its script says."""
-
-    def __init__(self, leg: Leg, server: Valkey, stream: str, script: Script) -> None:
-        self.leg: Leg = leg
-        self.sent: Counter[str] = Counter()
-        self._redis = server.client()
-        self._stream = stream
-        self._script = script
-
-    async def send(self, dispatches: Sequence[Dispatch]) -> None:
-        for dispatch in dispatches:
-            self.sent[dispatch.run_id] += 1
-            self._script(self, dispatch.run_id, self.sent[dispatch.run_id])
-
-    async def aclose(self) -> None:
-        self._redis.close()
-
-    def answer(self, run_id: str) -> None:
-        self._reply(run_id, {"kind": "answer", "observation": OBSERVED})
-
-    def fault(self, run_id: str) -> None:
-        self._reply(run_id, {"kind": "fault", "fault": "executor-3 is away"})
-
-    def claim(self, run_id: str) -> None:
-        self._redis.set(claim_key(run_id, self.leg), "worker", ex=60)
-
-    def release(self, run_id: str) -> None:
-        self._redis.delete(claim_key(run_id, self.leg))
-
-    def _reply(self, run_id: str, fields: dict[str, str]) -> None:
-        common = {"id": run_id, "leg": self.leg, "worker": "w", "taken_at": 1, "finished_at": 2}
-        self._redis.xadd(self._stream, {**common, **fields})
 
 
 class Answers:

@@ -116,8 +116,10 @@ class Daemon:
     def _unmount(self) -> None:
         """After a build with the host's network, the daemon leaves that namespace mounted in its folder."""
         mounted = [each.mountpoint for each in psutil.disk_partitions(all=True)]
-        for below in sorted((each for each in mounted if Path(each).is_relative_to(self.folder)), reverse=True):
-            subprocess.run(["umount", below], check=True)
+        for below in sorted(
+            (each for each in mounted if Path(each).is_relative_to(self.folder)), reverse=True
+        ):
+            subprocess.run([shutil.which("umount") or "umount", below], check=True)
 
 
 def _wait_for(daemon: subprocess.Popen[bytes], address: str, log: Path) -> None:
