@@ -129,6 +129,22 @@ async def test_four_mismatches_turn_the_migration_back_and_celery_answers_no_mor
     assert (await store.rollout.verify()).ok
 
 
+async def test_many_processes_settle_in_one_order_and_turn_back_once(url: str, store: Store) -> None:
+    await at_stage(store, Stage.CANARY)
+    second = await Store.open(url)
+    try:
+        work = [matched(who, 20) for who in (store, second) for _ in range(3)]
+        work += [mismatched(who, 3) for who in (store, second) for _ in range(2)]
+        await asyncio.gather(*work)
+    finally:
+        await second.close()
+
+    actions = [entry.action for entry in await store.rollout.history()]
+    assert actions.count("rollback") == 1
+    found = await store.rollout.verify()
+    assert (found.pairs, found.faults) == (132, ())
+
+
 async def test_one_confirmed_critical_mismatch_is_enough(store: Store) -> None:
     await at_stage(store, Stage.CANARY)
     await mismatched(store, 1, critical=True)
