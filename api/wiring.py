@@ -27,6 +27,7 @@ from flows.sentinels import Sentinels
 from flows.session import prefect_session
 
 _FINISH_WITHIN_S = 5.0
+_PAGE = 200
 _MOST_LEFT = 1000
 """Mismatches of an earlier process that are confirmed now; a process that ended left few."""
 
@@ -77,8 +78,7 @@ async def _flows_running(host: FlowHost, waiters: Waiters, epochs: Epochs) -> As
         else:
             waiters.answer(comparison)
 
-    for evaluation_id in await host.store.rollout.unconfirmed(_MOST_LEFT):
-        confirmer.put(evaluation_id)
+    await _take_up(host, starter, confirmer)
     # Flows find their host through the context of the task that starts them: these are created
     # inside it, the tasks of requests are not.
     starting = asyncio.create_task(starter.run())
@@ -92,6 +92,23 @@ async def _flows_running(host: FlowHost, waiters: Waiters, epochs: Epochs) -> As
             for each in others:
                 each.cancel()
             await asyncio.gather(starting, *others, return_exceptions=True)
+
+
+async def _take_up(host: FlowHost, starter: Starter, confirmer: Confirmer) -> None:
+    """Go on with what an earlier process was ended over.
+
+    Under the same ids, so that what ran is not run again; what another process still has in hand is settled
+    by whichever of the two is first.
+    """
+    for evaluation_id in await host.store.rollout.unconfirmed(_MOST_LEFT):
+        confirmer.put(evaluation_id)
+    after_id = ""
+    while left := await host.store.rollout.left_open(after_id, _PAGE):
+        after_id = left[-1][0]
+        if not starter.reserve(len(left)):
+            structlog.get_logger().warning("evaluations left open", beyond=after_id)
+            return
+        starter.put([Ticket(*each) for each in left])
 
 
 def _start_one(starter: Starter, evaluation_id: str, evaluation: Evaluation) -> None:

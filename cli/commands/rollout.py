@@ -13,7 +13,7 @@ from cli.exits import Exit
 from cli.migration import opened_store, operator, parse_rule
 from cli.terminal.gates_view import render_refusal
 from cli.terminal.machine import print_json
-from cli.terminal.rollout_view import render_change, render_moment, render_plan, render_status
+from cli.terminal.rollout_view import render_change, render_log, render_moment, render_plan, render_status
 from crucible.errors import GateRefused, InputError
 from crucible.rollout.assessment import Assessment
 from crucible.rollout.pilot import Moment, drive
@@ -143,6 +143,23 @@ def change(
     wished = {"stage": stage, "share": share, "sample": sample, "held": hold, "rules": rules}
     changes: dict[str, Any] = {name: value for name, value in wished.items() if value is not None}
     _change(lambda books: books.set(actor, reason, force=force, new_epoch=new_epoch, **changes), as_json)
+
+
+@app.command("log")
+def show_log(
+    *,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many of the newest changes.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the changes of the migration, the newest last: who, when, what and why.
+
+    Example: crucible rollout log
+    """
+    found = _on_store(lambda books: books.history(limit))
+    if as_json:
+        print_json({"entries": [_plain(entry) for entry in found]})
+    else:
+        Console().print(render_log(found))
 
 
 @app.command("verify")

@@ -11,6 +11,7 @@ from cli.terminal.style import heading, plain_table
 from crucible.report.visible import visible_text
 from crucible.report.words import many, seconds
 from crucible.rollout.assessment import GateState
+from crucible.rollout.audit import AuditEntry
 from crucible.rollout.inputs import ALL
 from crucible.rollout.pilot import Moment
 from crucible.rollout.plan import Step
@@ -61,7 +62,29 @@ def render_change(before: Rollout, after: Rollout) -> RenderableType:
         for name in ("share", "sample", "held", "rules", "epoch")
         if (old := getattr(before, name)) != (new := getattr(after, name))
     ]
-    return Group(line, Text(", ".join([f"version {after.version}", *fields]), style="dim"))
+    said = [Text(", ".join([f"version {after.version}", *fields]), style="dim")]
+    if after.is_spent and not before.is_spent:
+        everything = "all that is new, and " if after.stage.rank < Stage.CANARY.rank else ""
+        said.append(Text(f"Legacy answers {everything}what is under way. The epoch is spent."))
+    return Group(line, *said)
+
+
+def render_log(entries: Sequence[AuditEntry]) -> RenderableType:
+    """Changes in their order: when, who, and below each what and why."""
+    if not entries:
+        return Text("Nothing was changed yet.")
+    lines = []
+    for entry in entries:
+        where = stage_in_words(entry.after.stage, entry.after.share)
+        who, why = visible_text(entry.actor), visible_text(entry.reason or "no reason given")
+        lines.append(
+            Text.assemble(
+                f"{entry.seq:>4}  {entry.at:%Y-%m-%d %H:%M:%S} UTC  ",
+                (f"{entry.action} → {where}", "bold"),
+                f"  by {who}\n      {why}",
+            )
+        )
+    return Group(*lines)
 
 
 def render_moment(moment: Moment) -> Text:
@@ -78,7 +101,11 @@ def _headline(status: RolloutStatus) -> Iterator[RenderableType]:
     if status.since is not None:
         who, why = visible_text(status.changed_by or ""), visible_text(status.reason or "no reason given")
         yield Text(f"changed  {status.since:%Y-%m-%d %H:%M:%S} UTC by {who}: {why}")
-    yield Text(f"epoch    {status.epoch}, version {status.version}")
+    spent = ", spent by a rollback" if status.spent else ""
+    held = ", held" if status.held else ""
+    yield Text(f"epoch    {status.epoch}{spent}, version {status.version}{held}")
+    if status.stage is Stage.LIVE:
+        yield Text(f"sample   {status.sample:g} % of what Celery answers is shadowed by legacy")
     for rule in status.rules:
         yield Text(f"rule     {_rule(rule)}")
     if status.next is not None:
@@ -115,7 +142,7 @@ def _evidence(status: RolloutStatus) -> Iterator[RenderableType]:
 
 def _trust(status: RolloutStatus) -> Iterator[RenderableType]:
     yield heading("Both legs")
-    table = plain_table("95th percentile", "legacy above", "celery below", "pairs")
+    table = plain_table("95th percentile", "legacy at least", "celery at most", "pairs")
     for name, times in (("running", status.latency.execution), ("waiting", status.latency.waiting)):
         table.add_row(name, _time(times.legacy_low), _time(times.celery_high), f"{times.pairs:,}")
     yield table

@@ -45,9 +45,10 @@ class Comparison(Frozen):
     agree in not meeting. ``reasons`` says why a side is missing, by leg. ``reruns`` counts the
     confirming runs that went into the classification.
 
-    ``normalised_by`` names the rules without which the sides would differ; their raw bytes are kept. ``cause``
-    is the fingerprint of a mismatch. ``answered_by`` is the leg whose observation is the answer, for
-    evaluations that came in as traffic. ``waited_s`` is how long each leg took beside the program's own time.
+    ``normalised_by`` names the rules without which the sides would differ; their raw bytes are kept.
+    ``cause`` is the fingerprint of a mismatch. ``answered_by`` is the leg whose observation is the answer,
+    for evaluations that came in as traffic. ``waited_s`` is how long each leg took beside the program's own
+    time.
     """
 
     evaluation_id: str

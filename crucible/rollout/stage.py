@@ -85,6 +85,7 @@ class Route(Frozen):
     """What is stamped on an evaluation at submission: the stage, who runs it and who answers.
 
     ``version`` and ``epoch`` are the rollout's at that moment; ``strata`` are those it is counted in.
+    ``kept`` says that a rule gives Celery no answer of its kind: what goes wrong with it turns nothing back.
     """
 
     stage: Stage
@@ -93,6 +94,7 @@ class Route(Frozen):
     legs: tuple[Leg, ...]
     authority: Leg
     strata: tuple[str, ...] = ()
+    kept: bool = False
 
 
 def route(rollout: Rollout, evaluation: Evaluation, evaluation_id: str) -> Route:
@@ -108,6 +110,7 @@ def route(rollout: Rollout, evaluation: Evaluation, evaluation_id: str) -> Route
         epoch=rollout.epoch,
         legs=_legs(rollout, authority, evaluation_id),
         authority=authority,
+        kept=_rule_share(rollout, evaluation) == 0,
     )
 
 
@@ -125,9 +128,14 @@ def is_within(share: float, salt: str, key: str) -> bool:
 def _is_celerys(rollout: Rollout, evaluation: Evaluation) -> bool:
     if rollout.stage.rank < Stage.CANARY.rank:
         return False
-    share = rollout.share if rollout.stage is Stage.CANARY else 100.0
-    share = next((rule.share for rule in rollout.rules if rule.fits(evaluation)), share)
+    by_rule = _rule_share(rollout, evaluation)
+    by_stage = rollout.share if rollout.stage is Stage.CANARY else 100.0
+    share = by_stage if by_rule is None else by_rule
     return is_within(share, rollout.salt, evaluation.tenant or evaluation.id)
+
+
+def _rule_share(rollout: Rollout, evaluation: Evaluation) -> float | None:
+    return next((rule.share for rule in rollout.rules if rule.fits(evaluation)), None)
 
 
 def _legs(rollout: Rollout, authority: Leg, evaluation_id: str) -> tuple[Leg, ...]:

@@ -7,7 +7,7 @@ from crucible.rollout.stage import Rollout, Stage
 
 
 def forward(rollout: Rollout, stage: Stage, share: float, sample: float) -> Rollout:
-    """One step ahead; whether it may be taken is the gates' business. ``sample`` is for those into ``live``."""
+    """One step ahead; whether it may be taken is the gates' business. ``sample`` is for ``live``."""
     if stage is Stage.LIVE:
         return changed(rollout, stage=stage, share=share, sample=sample)
     return changed(rollout, stage=stage, share=share)
@@ -23,18 +23,21 @@ def back(rollout: Rollout, to: Stage = Stage.LEGACY) -> Rollout:
             f"the stage is {rollout.stage}; {to} is not behind it, so there is nothing to roll back"
         )
     share = 0.0 if to.rank < Stage.CANARY.rank else rollout.share
-    return changed(rollout, stage=to, share=share, revoked=rollout.version, spent=rollout.epoch)
+    return changed(rollout, stage=to, share=share, spent=rollout.epoch)
 
 
 def into_epoch(rollout: Rollout, epoch: int) -> Rollout:
     """The state in a new epoch: without evidence yet, so Celery answers nothing in it at first."""
     if rollout.stage.rank <= Stage.SHADOW.rank:
         return changed(rollout, epoch=epoch)
-    return changed(rollout, epoch=epoch, stage=Stage.SHADOW, share=0.0, revoked=rollout.version)
+    return changed(rollout, epoch=epoch, stage=Stage.SHADOW, share=0.0)
 
 
 def changed(rollout: Rollout, **changes: Any) -> Rollout:
-    """The next version with ``changes``; raises ``InputError`` for values that do not fit."""
+    """The next version with ``changes``; raises ``InputError`` for values that do not fit.
+
+    Whoever goes back, by whatever way, takes Celery's authority over what is under way.
+    """
     values = {**rollout.model_dump(), **changes, "version": rollout.version + 1}
     try:
         found = Rollout.model_validate(values)

@@ -17,7 +17,11 @@ Detectors = dict[str, Detector]
 
 
 class Pair(NamedTuple):
-    """One pair as evidence. Where legacy gave no answer it counts against parity, not against Celery."""
+    """One pair as evidence.
+
+    Where legacy gave no answer, or a rule keeps such evaluations on legacy, a mismatch counts against parity
+    and not against Celery.
+    """
 
     epoch: int
     evaluation_id: str
@@ -43,8 +47,8 @@ def pair_of(route: Route, comparison: Comparison) -> Pair:
         evaluation_id=comparison.evaluation_id,
         strata=route.strata,
         mismatch=mismatch,
-        against_celery=mismatch and comparison.legacy is not None,
-        critical=mismatch and is_critical(comparison),
+        against_celery=mismatch and comparison.legacy is not None and not route.kept,
+        critical=mismatch and is_critical(comparison) and not route.kept,
     )
 
 

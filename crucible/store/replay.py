@@ -87,9 +87,9 @@ class _Replay:
         self._mutants: dict[int, Counter[tuple[str, bool]]] = {}
         self._alarms: dict[int, dict[str, Any]] = {}
         self._due = {
-            each.evidence_seq: each.grounds["inputs"]["epoch"] for each in log if "inputs" in each.grounds
+            (each.evidence_seq, each.grounds["inputs"]["epoch"]) for each in log if "inputs" in each.grounds
         }
-        self._totals_at: dict[int, dict[str, tuple[int, int]]] = {}
+        self._totals_at: dict[tuple[int, int], dict[str, tuple[int, int]]] = {}
 
     def take(self, raw: _Raw) -> None:
         """One more pair, in the order of the evidence."""
@@ -110,8 +110,9 @@ class _Replay:
         self._check_mutant(raw, judged, epoch)
         self._count(pair)
         self._alarm(pair, row, epoch)
-        if row.seq in self._due:
-            self._totals_at[row.seq] = self._totals(self._due[row.seq])
+        for seq, number in self._due:
+            if seq == row.seq:
+                self._totals_at[seq, number] = self._totals(number)
 
     def check_decisions(self) -> None:
         """Hold each entry of the log against what the pairs before it say."""
@@ -132,11 +133,13 @@ class _Replay:
         inputs = EpochInputs.model_validate(entry.grounds["inputs"])
         before = entry.before
         today = date.fromisoformat(entry.grounds["today"])
+        # A change of rules is assessed under those that are to be.
+        before = before.model_copy(update={"rules": entry.after.rules})
         again = assessed(inputs, before, self.epochs[before.epoch], entry.grounds["since_seq"], today)
         if canonical(again.model_dump(mode="json")) != canonical(entry.grounds["assessment"]):
             self.faults.append(f"audit entry {entry.seq}: its gates do not follow from its numbers")
         counted = {name: (each.pairs, each.mismatches) for name, each in inputs.strata.items() if each.pairs}
-        totals = self._totals_at.get(entry.evidence_seq, {})
+        totals = self._totals_at.get((entry.evidence_seq, inputs.epoch), {})
         if inputs.unconfirmed == 0 and counted != totals:
             self.faults.append(f"audit entry {entry.seq}: its counts do not follow from the raw pairs")
 

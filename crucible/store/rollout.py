@@ -11,13 +11,19 @@ from crucible.rollout.audit import AuditEntry
 from crucible.rollout.epoch import Epoch, EpochKey
 from crucible.rollout.inputs import EpochInputs
 from crucible.rollout.plan import Step, in_the_way, next_step
-from crucible.rollout.stage import Rollout, Stage
+from crucible.rollout.stage import Rollout, RouteRule, Stage
 from crucible.rollout.status import RolloutStatus, detector_status, status
 from crucible.rollout.transition import back, changed, forward, into_epoch
 from crucible.store import rollout_state
 from crucible.store.database import Database
 from crucible.store.replay import Verification, assessed, verify
-from crucible.store.rollout_inputs import random_reference, read_detectors, read_inputs, unconfirmed
+from crucible.store.rollout_inputs import (
+    left_open,
+    random_reference,
+    read_detectors,
+    read_inputs,
+    unconfirmed,
+)
 from crucible.store.rollout_state import Reason, State, newest_seq, read_epoch, read_state, write_state
 from crucible.store.tally import Moves
 
@@ -39,6 +45,12 @@ class Look(NamedTuple):
     assessment: Assessment
     last: AuditEntry | None
     today: date
+
+    def under(self, rules: tuple[RouteRule, ...]) -> "Look":
+        """The same, assessed as if these rules were in force: those that somebody wants to put in force."""
+        rollout = self.state.rollout.model_copy(update={"rules": rules})
+        again = assessed(self.inputs, rollout, self.epoch, self.state.since_seq, self.today)
+        return self._replace(assessment=again)
 
 
 class RolloutStore:
@@ -100,9 +112,14 @@ class RolloutStore:
     async def rollback(
         self, actor: str, reason: str, to: Stage = Stage.LEGACY, version: int | None = None
     ) -> Change:
-        """Back to ``to`` at once, asking no gate. Raises ``InputError`` when that is not behind."""
+        """Back to ``to`` at once, asking no gate; where it is there already, nothing is changed.
+
+        Raises ``InputError`` when ``to`` is ahead.
+        """
         async with self._database.write() as connection:
             before = await _locked(connection, version)
+            if before.stage is to:
+                return Change(before, before)
             after = back(before, to)
             why = Reason(actor, "rollback", reason, {})
             await write_state(connection, before, after, why, await newest_seq(connection))
@@ -131,8 +148,9 @@ class RolloutStore:
                 fresh = key.model_copy(update={"generation": key.generation + 1})
                 number = await rollout_state.add_epoch(connection, fresh)
                 after = into_epoch(after, number).model_copy(update={"version": before.version + 1})
-            if after == before:
-                raise InputError("nothing to set; name what is to change, as in --share 5 or --hold")
+            if after.model_copy(update={"version": before.version}) == before:
+                raise InputError("that is how it is already; name what is to change, as in --share 5")
+            look = look.under(after.rules)
             if _gives_more(before, after) and not force:
                 step = Step(stage=after.stage, share=after.share)
                 _require_go(look, step, "set this (--force does so without evidence)")
@@ -181,6 +199,12 @@ class RolloutStore:
         """At most ``limit`` mismatches of traffic that were never run again, the oldest first."""
         async with self._database.read() as connection:
             return list(await connection.scalars(unconfirmed(limit)))
+
+    async def left_open(self, after_id: str, limit: int) -> list[tuple[str, str]]:
+        """Ids and names of at most ``limit`` evaluations of traffic without a column, above ``after_id``."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(left_open(after_id, limit))
+            return [(row.id, row.name) for row in rows]
 
     async def verify(self) -> Verification:
         """Recompute every decision from raw pairs, and say where the books say otherwise."""
@@ -236,6 +260,11 @@ def _gives_more(before: Rollout, after: Rollout) -> bool:
     return (
         after.stage.rank > before.stage.rank
         or after.share > before.share
-        or after.rules != before.rules
+        or _more_by_rules(before.rules, after.rules)
         or (after.sample < before.sample and after.stage is Stage.LIVE)
     )
+
+
+def _more_by_rules(before: tuple[RouteRule, ...], after: tuple[RouteRule, ...]) -> bool:
+    """Whether rules were changed in another way than by adding some that keep evaluations on legacy."""
+    return tuple(rule for rule in after if rule.share > 0 or rule in before) != before

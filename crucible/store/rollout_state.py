@@ -15,7 +15,7 @@ from crucible.store.rollout_tables import audit, epochs, evidence, rollout
 
 
 class State(NamedTuple):
-    """Where the migration stands, and the position of the evidence at its last change."""
+    """Where the migration stands, and the position of the evidence when it last moved or began an epoch."""
 
     rollout: Rollout
     since_seq: int
@@ -44,11 +44,10 @@ async def write_state(
 
     ``seq`` is the position of the newest evidence. Raises ``RolloutConflict`` when the state is another.
     """
-    done = await connection.execute(
-        update(rollout)
-        .where(rollout.c.version == before.version)
-        .values(version=after.version, body=after.model_dump_json(), since_seq=seq)
-    )
+    values = {"version": after.version, "body": after.model_dump_json()}
+    if (after.stage, after.share, after.epoch) != (before.stage, before.share, before.epoch):
+        values["since_seq"] = seq
+    done = await connection.execute(update(rollout).where(rollout.c.version == before.version).values(values))
     if done.rowcount != 1:
         raise RolloutConflict(
             f"the rollout is no longer at version {before.version}; look at it again, then decide again"

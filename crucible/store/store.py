@@ -215,7 +215,7 @@ class Store:
             return list(await connection.scalars(queries.unsettled(sweep_id, limit)))
 
     def recorded(self, limit: int) -> AsyncIterator[tuple[str, Evaluation]]:
-        """At most ``limit`` evaluations of no sweep, with their ids: the newest of each program, newest first."""
+        """The newest ``limit`` evaluations of traffic and their ids, each program once, newest first."""
         return recorded(self._database, limit)
 
     async def runs(self, evaluation_id: str) -> list[RunObservation]:

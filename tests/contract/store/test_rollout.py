@@ -16,7 +16,7 @@ from crucible.models import Classification, Limits
 from crucible.mutants import MutantKind
 from crucible.rollout.epoch import EpochKey
 from crucible.rollout.inputs import ALL, Columns
-from crucible.rollout.stage import Stage
+from crucible.rollout.stage import RouteRule, Stage
 from crucible.settings import GateSettings
 from crucible.store import Store, Submission
 from crucible.store.database import parse
@@ -145,6 +145,15 @@ async def test_many_processes_settle_in_one_order_and_turn_back_once(url: str, s
     assert (found.pairs, found.faults) == (132, ())
 
 
+async def test_a_mismatch_that_is_run_again_once_more_is_no_second_pair(store: Store) -> None:
+    (evaluation_id,) = await mismatched(store)
+    more = differing(evaluation_id).model_copy(update={"reruns": 5})
+
+    assert await store.reclassify(more)
+
+    assert (await store.rollout.verify()).pairs == 1
+
+
 async def test_one_confirmed_critical_mismatch_is_enough(store: Store) -> None:
     await at_stage(store, Stage.CANARY)
     await mismatched(store, 1, critical=True)
@@ -194,6 +203,64 @@ async def test_parity_is_a_go_after_325_clean_pairs_and_not_before(store: Store)
     assert (await store.rollout.look()).assessment.gate("parity").state == "go"
 
 
+async def test_dropping_a_rule_takes_a_go_that_counts_its_language_in(store: Store) -> None:
+    await store.rollout.open_epoch(key(min_noise_reruns=1, min_pairs_per_step=1), "test")
+    kept = RouteRule(share=0, languages=("bash",))
+    await at_stage(store, Stage.CANARY, rules=(kept,))
+    await matched(store, 400)
+    await matched(store, 20, language="bash")
+    await store.rollout.count_noise(1, only_celery=False, only_legacy=False)
+    assert (await store.rollout.look()).assessment.gate("parity").state == "go"
+
+    with pytest.raises(GateRefused, match="language:bash"):
+        await store.rollout.set("test", "", rules=())
+    await store.rollout.set("test", "", rules=(RouteRule(share=0, languages=("perl",)), kept))
+    assert (await store.rollout.verify()).ok
+
+
+async def test_what_a_rule_keeps_on_legacy_turns_nothing_back(store: Store) -> None:
+    await at_stage(store, Stage.CANARY, rules=(RouteRule(share=0, languages=("python",)),))
+
+    await mismatched(store, 6)
+    await mismatched(store, 1, critical=True)
+
+    assert (await store.rollout.state()).stage is Stage.CANARY
+    assert (await store.rollout.verify()).ok
+
+
+async def test_several_changes_at_one_position_of_the_evidence_are_all_verified(store: Store) -> None:
+    await matched(store, 5)
+    await store.rollout.set("test", "", sample=20)
+    await store.rollout.rollback("test", "")
+    await store.rollout.set("test", "", new_epoch=True)
+    await store.rollout.advance("test", "")
+    await store.rollout.set("test", "", sample=30)
+
+    assert (await store.rollout.verify()).faults == ()
+
+
+async def test_what_changes_nothing_is_refused_and_what_moves_nothing_keeps_the_step_s_pairs(
+    store: Store,
+) -> None:
+    with pytest.raises(InputError, match="already"):
+        await store.rollout.set("test", "", held=False)
+    await matched(store, 7)
+    await store.rollout.set("test", "", held=True)
+
+    assert (await store.rollout.look()).assessment.gate("step").numbers["new_pairs"] == 7
+
+
+async def test_what_was_left_open_is_known_page_by_page(store: Store) -> None:
+    ids = await submitted(store, 5)
+    await store.settle([comparison(ids[1])])
+    left = [ids[0], *ids[2:]]
+
+    first = await store.rollout.left_open("", 3)
+    rest = await store.rollout.left_open(first[-1][0], 3)
+
+    assert [each for each, _ in (*first, *rest)] == left
+
+
 async def test_of_two_who_change_what_they_saw_one_is_refused(store: Store) -> None:
     version = (await store.rollout.state()).version
     wishes = [store.rollout.set(name, "", version, held=True) for name in ("one", "other")]
@@ -237,8 +304,10 @@ async def test_after_a_rollback_only_a_new_epoch_goes_forward(store: Store) -> N
 
     with pytest.raises(GateRefused, match="Epoch 0 ended in a rollback"):
         await store.rollout.advance("test", "")
-    with pytest.raises(InputError, match="nothing to roll back"):
-        await store.rollout.rollback("test", "")
+    again = await store.rollout.rollback("test", "")
+    assert again.after == again.before, "it is there already"
+    with pytest.raises(InputError, match="not behind it"):
+        await store.rollout.rollback("test", "", Stage.LIVE)
 
     await store.rollout.set("test", "", new_epoch=True)
     assert (await store.rollout.advance("test", "")).after.stage is Stage.SHADOW

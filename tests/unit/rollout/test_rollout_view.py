@@ -15,6 +15,7 @@ from crucible.rollout.pilot import Moment
 from crucible.rollout.plan import next_step, plan
 from crucible.rollout.stage import Rollout, RouteRule, Stage
 from crucible.rollout.status import RolloutStatus, detector_status, status
+from crucible.rollout.transition import back, changed
 from tests.support.epochs import CANARY, FAST, SETTINGS, columns, inputs
 
 MANY = 12_345_678
@@ -103,6 +104,13 @@ def test_the_stage_the_last_change_and_the_way_back_are_said() -> None:
     assert "79% of the way to the alarm (language:c)" in said
 
 
+def test_a_spent_epoch_a_hold_and_the_sample_are_said_above_the_gates() -> None:
+    live = Rollout(stage=Stage.LIVE, share=100, sample=10, epoch=3, spent=3, version=7, held=True)
+    said = text(render_status(shown(inputs(), live)))
+    assert "epoch    3, spent by a rollback, version 7, held" in said
+    assert "10 % of what Celery answers is shadowed by legacy" in said
+
+
 def test_every_state_of_a_gate_is_a_word() -> None:
     said = text(render_status(shown(inputs(overdue=2, noise=NoiseCount(reruns=1)))))
     for word in ("✓ go", "… waiting", "✗ blocked"):
@@ -150,6 +158,14 @@ def test_a_change_is_told_by_what_differs() -> None:
     after = CANARY.model_copy(update={"share": 25.0, "held": True, "version": 9})
     said = text(render_change(CANARY, after))
     assert "version 9, share 5 % → 25 %, held no → yes" in said
+
+
+def test_a_rollback_says_who_answers_from_now_on() -> None:
+    live = Rollout(stage=Stage.LIVE, share=100, epoch=3)
+    home, part = (text(render_change(live, back(live, to))) for to in (Stage.LEGACY, Stage.CANARY))
+    assert "Legacy answers all that is new, and what is under way. The epoch is spent." in home
+    assert "Legacy answers what is under way. The epoch is spent." in part
+    assert "spent" not in text(render_change(back(live), changed(back(live), held=True)))
 
 
 def test_the_pilots_looks_are_single_lines() -> None:

@@ -1,0 +1,63 @@
+"""An API that is killed with evaluations in hand: the one that comes after it goes on with them."""
+
+import os
+import signal
+import time
+
+import httpx
+import pytest
+
+from deployments.stack import StackState, read_state
+from tests.support.command_line import CommandLine
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+_WITHIN_S = 120.0
+_SLOW = "import time; time.sleep(2); print('late')"
+
+
+def test_what_an_api_had_in_hand_when_it_was_killed_is_answered_by_its_successor(
+    alone: CommandLine,
+) -> None:
+    up = alone.run("up", "--detach")
+    assert up.code == 0, up.stderr
+    state = read_state(alone.home)
+    assert state is not None
+    orders = [{"id": f"in-hand-{n}", "language": "python", "code": _SLOW} for n in range(8)]
+    states = posted(state, orders)
+
+    pid = next(each.pid for each in state.services if each.name == "api")
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+    for each in states:
+        found = settled(state, each["id"])
+        assert (found["classification"], found["answered_by"]) == ("match", "legacy")
+    down = alone.run("down")
+    assert down.code == 0, down.stderr
+
+
+def posted(state: StackState, orders: list[dict[str, str]]) -> list[dict[str, str]]:
+    answer = httpx.post(f"{state.api_url}/evaluations", json=orders, headers=key(state), trust_env=False)
+    assert answer.status_code == 202, answer.text
+    states: list[dict[str, str]] = answer.json()
+    return states
+
+
+def settled(state: StackState, evaluation_id: str) -> dict[str, str]:
+    """The evaluation once it has its column; the API is away for a while."""
+    deadline = time.monotonic() + _WITHIN_S
+    url = f"{state.api_url}/evaluations/{evaluation_id}"
+    while time.monotonic() < deadline:
+        try:
+            found: dict[str, str] = httpx.get(url, headers=key(state), trust_env=False).json()
+        except httpx.TransportError:
+            found = {}
+        if found.get("status") == "settled":
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{evaluation_id} has no column after {_WITHIN_S:g} s")
+
+
+def key(state: StackState) -> dict[str, str]:
+    return {"Authorization": f"Bearer {state.api_key}"}

@@ -1,0 +1,169 @@
+"""Somebody with the runbook at a real stack: they type its commands, and users send traffic meanwhile."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deployments.stack import read_state
+from tests.support.command_line import ROOT, CommandLine
+from tests.support.runbook import expected_exit
+
+Program = tuple[str, str]
+"""A language and a program in it."""
+
+_KEY = "key-of-the-tests"
+_SHELL = "/bin/bash"
+_WITHIN_S = 120
+_LOOK_EVERY_S = 0.1
+_AGREEING: tuple[Program, ...] = (("python", "print('alike')"), ("bash", "echo alike"))
+
+
+class Migration:
+    """A stack that is up, with its users."""
+
+    def __init__(self, line: CommandLine, environment: Mapping[str, str]) -> None:
+        self._line = line
+        self._environment = dict(environment)
+        self._tried: set[str] = set()
+        self._http = httpx.Client(
+            base_url=environment["CRUCIBLE_API_URL"],
+            headers={"Authorization": f"Bearer {_KEY}"},
+            timeout=_WITHIN_S,
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        """Close the connections; the stack stays."""
+        self._http.close()
+
+    def rollout(self) -> Any:
+        """Where the migration stands."""
+        return self._http.get("/rollout").raise_for_status().json()
+
+    def put(self, **changes: object) -> None:
+        """Set the rollout to what a drill needs, whatever the gates say."""
+        wish = {"action": "set", "force": True, "reason": "for a drill", **changes}
+        self._http.put("/rollout", json=wish).raise_for_status()
+
+    def send(self, number: int, *programs: Program, wait_s: int = _WITHIN_S) -> list[str]:
+        """Ids of so many evaluations, each of a tenant of its own; settled when they were waited for."""
+        chosen = programs or _AGREEING
+        many = [
+            {"language": language, "code": code, "tenant": f"tenant-{n}"}
+            for n, (language, code) in enumerate((chosen * number)[:number])
+        ]
+        answer = self._http.post(f"/evaluations?wait={wait_s}", json=many).raise_for_status()
+        return [each["id"] for each in answer.json()]
+
+    def evaluation(self, evaluation_id: str) -> Any:
+        """What the API says of an evaluation."""
+        return self._http.get(f"/evaluations/{evaluation_id}").raise_for_status().json()
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Return once ``condition`` holds; fails after two minutes."""
+        deadline = time.monotonic() + _WITHIN_S
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {_WITHIN_S} s: {what}"
+            time.sleep(_LOOK_EVERY_S)
+
+    @contextmanager
+    def frozen(self, service: str) -> Iterator[None]:
+        """A service that hangs: it neither ends nor goes on."""
+        pid = self._line.pid_of(service)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def type(self, command: str) -> str:
+        """What ``command`` prints; fails unless it exits as the runbook says there.
+
+        What needs a GO is typed when traffic has brought it, and ``run`` has traffic meanwhile.
+        """
+        expected = expected_exit(command)
+        epoch = self.rollout()["epoch"]
+        if command.startswith(("crucible rollout advance", "crucible rollout run")) and not expected:
+            self.until(self._may_go, "a GO")
+        started = subprocess.Popen(
+            [_SHELL, "-c", command],
+            cwd=ROOT,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        while command.startswith("crucible rollout run") and started.poll() is None:
+            self.send(20)
+        output, _ = started.communicate(timeout=_WITHIN_S)
+        assert started.returncode == expected, f"{command}: exit {started.returncode}\n{output}"
+        if command.startswith("mv "):
+            self.until(lambda: self.rollout()["epoch"] > epoch, "a new epoch")
+        return output
+
+    def try_out(self, command: str) -> None:
+        """The first time: as ``type``, on a copy of the store. It must work now, and nothing comes of it."""
+        if command in self._tried:
+            return
+        self._tried.add(command)
+        home = self._line.home.with_name(f"copy-{len(self._tried)}")
+        home.mkdir()
+        source, copy = (sqlite3.connect(each / "crucible.db") for each in (self._line.home, home))
+        source.backup(copy)
+        source.close()
+        copy.close()
+        elsewhere = self._environment | {"CRUCIBLE_HOME": str(home)}
+        done = subprocess.run(
+            [_SHELL, "-c", command], cwd=ROOT, env=elsewhere, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == expected_exit(command), f"{command}: {done.stdout}{done.stderr}"
+
+    def _may_go(self) -> bool:
+        found = self.rollout()
+        if found["go"] or not found["next"]["needs_go"]:
+            return True
+        self.send(50)
+        return False
+
+
+@contextmanager
+def migration(folder: Path, **settings: str) -> Iterator[Migration]:
+    """A whole stack with these settings, its home in ``folder``; nothing of it may be left at the end."""
+    settings = {"API_KEY": _KEY, **settings}
+    line = CommandLine(folder / "home", **settings)
+    try:
+        up = line.run("up", "--detach")
+        assert up.code == 0, up.stderr
+        with closing(Migration(line, _environment(folder, settings))) as opened:
+            yield opened
+        assert line.run("down").code == 0
+        assert line.survivors() == []
+    finally:
+        line.close()
+
+
+def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """What a shell at that stack has set, with ``crucible`` on its path."""
+    state = read_state(folder / "home")
+    assert state is not None
+    command = folder / "bin" / "crucible"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from cli.main import main; main()" "$@"\n')
+    command.chmod(0o755)
+    others = {name: value for name, value in os.environ.items() if not name.startswith("CRUCIBLE_")}
+    return {
+        **others,
+        **{f"CRUCIBLE_{name}": value for name, value in settings.items()},
+        "CRUCIBLE_HOME": str(folder / "home"),
+        "CRUCIBLE_API_URL": state.api_url,
+        "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
+    }
