@@ -8,12 +8,8 @@ from importlib import import_module
 from typing import Any
 
 from cli.terminal.stack_view import starting_view
-from crucible.errors import ExecutorUnavailable
 from crucible.settings import Settings
 from deployments.stack import StackState, prefect_client_environment, running_stack
-from executors.client import ExecutorClient
-
-_ASK_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -49,23 +45,3 @@ async def flows(settings: Settings, state: StackState) -> AsyncIterator[Flows]:
     names = ("evaluate", "confirm", "cancel", "sweep", "outcome")
     async with session.prefect_session(), host.flow_host(endpoints) as current:
         yield Flows(current, *(import_module(f"flows.{name}") for name in names))
-
-
-def languages_of_all(state: StackState) -> dict[str, str]:
-    """The languages that every executor runs, with the version of the first.
-
-    An executor that does not answer is passed over: what it should run will be unpaired and say why.
-    Raises ``ExecutorUnavailable`` when none answers.
-    """
-    found, faults = [], []
-    for url in state.executor_urls:
-        client = ExecutorClient([url], state.executor_token, _ASK_S, 1)
-        try:
-            found.append(client.languages())
-        except ExecutorUnavailable as fault:
-            faults.append(fault)
-        finally:
-            client.close()
-    if not found:
-        raise faults[0]
-    return {name: version for name, version in found[0].items() if all(name in each for each in found)}

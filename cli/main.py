@@ -8,7 +8,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli import exits
-from cli.commands import bench, corpus, down, evaluate, evidence, execute, images, status, sweep, up
+from cli.commands import (
+    bench,
+    causes,
+    corpus,
+    down,
+    evaluate,
+    evidence,
+    execute,
+    images,
+    reproduce,
+    rollout,
+    status,
+    sweep,
+    up,
+)
 from crucible.errors import CrucibleError
 
 _EPILOG = "Exit codes: 0 as wished, 1 failed, 2 wrong usage or input, 3 inconclusive, 4 platform fault."
@@ -27,10 +41,13 @@ def build() -> typer.Typer:
     app.callback()(_options)
     app.command("sweep")(sweep.command)
     app.command("evaluate")(evaluate.command)
+    app.command("reproduce")(reproduce.command)
+    app.command("causes")(causes.command)
     app.command("execute")(execute.command)
     app.add_typer(corpus.app, name="corpus")
     app.add_typer(images.app, name="images")
     app.command("evidence")(evidence.command)
+    app.add_typer(rollout.app, name="rollout")
     app.command("up")(up.command)
     app.command("down")(down.command)
     app.command("status")(status.command)

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from crucible.errors import InputError
-from crucible.models import Evaluation
+from crucible.models import Evaluation, Limits
 from crucible.models.evaluation import MAX_PROGRAM_BYTES
 
 _LANGUAGE_OF = {
@@ -26,10 +26,12 @@ _LANGUAGE_OF = {
 _NAME_LENGTH = 200
 
 
-def read_evaluation(file: Path, language: str | None, stdin: Path | None) -> Evaluation:
-    """The program in ``file`` as an evaluation of that name.
+def read_evaluation(
+    file: Path, language: str | None, stdin: Path | None, limits: str | None = None
+) -> Evaluation:
+    """The program in ``file`` as an evaluation of that name; ``limits`` is a JSON object as corpora have it.
 
-    Raises ``InputError`` in one line for whatever is wrong with the files or the language.
+    Raises ``InputError`` in one line for whatever is wrong with the files, the language or the limits.
     """
     code = read_text(file)
     try:
@@ -38,10 +40,20 @@ def read_evaluation(file: Path, language: str | None, stdin: Path | None) -> Eva
             language=language_of(file, language),
             code=code,
             stdin=read_text(stdin) if stdin else "",
+            limits=_limits(limits) if limits is not None else Limits(),
         )
     except ValidationError as error:
         fault = error.errors()[0]
         raise InputError(f"{'.'.join(map(str, fault['loc']))} of {file}: {fault['msg']}") from None
+
+
+def _limits(text: str) -> Limits:
+    try:
+        return Limits.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = "".join(f" {part}" for part in fault["loc"])
+        raise InputError(f'--limits{where}: {fault["msg"]}; give an object as {{"memory_mb": 64}}') from None
 
 
 def read_text(path: Path) -> str:

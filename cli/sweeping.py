@@ -6,14 +6,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cli.hosting import Flows, flows, languages_of_all, stack
+from cli.hosting import Flows, flows, stack
 from cli.terminal.progress_view import SweepProgress
 from crucible.corpus import validate
 from crucible.errors import InputError
 from crucible.ids import new_evaluation_id, new_sweep_id
 from crucible.models import Classification, Comparison, Evaluation, SweepReport
 from crucible.settings import Settings
+from deployments.stack import StackState
 from executors.languages import LANGUAGES
+from flows.languages import languages_of_all
 
 _REFRESH_S = 0.25
 _END_WITHIN_S = 20.0
@@ -35,7 +37,7 @@ async def run_sweep(settings: Settings, wish: Wish) -> SweepReport:
     _require_rereadable(wish.corpora)
     summary = validate(wish.corpora, LANGUAGES, LANGUAGES)
     async with stack(settings) as state:
-        languages = await asyncio.to_thread(languages_of_all, state)
+        languages = await _languages(state)
         if not wish.skip_unavailable and not set(summary.per_language) <= set(languages):
             validate(wish.corpora, languages, LANGUAGES)
         total = summary.lines if wish.limit is None else min(wish.limit, summary.lines)
@@ -56,7 +58,7 @@ async def run_evaluation(settings: Settings, evaluation: Evaluation) -> Comparis
     """One evaluation through both legs, run again where they differ."""
     _require_language(evaluation.language, LANGUAGES)
     async with stack(settings) as state:
-        _require_language(evaluation.language, await asyncio.to_thread(languages_of_all, state))
+        _require_language(evaluation.language, await _languages(state))
         async with flows(settings, state) as current:
             store, new_id = import_module("crucible.store"), new_evaluation_id()
             await current.host.store.submit([store.Submission(new_id, evaluation)])
@@ -68,6 +70,10 @@ async def run_evaluation(settings: Settings, evaluation: Evaluation) -> Comparis
                 await current.cancel.cancel_evaluation(current.host, new_id)
                 raise
             return Comparison.model_validate(comparison)
+
+
+async def _languages(state: StackState) -> dict[str, str]:
+    return await asyncio.to_thread(languages_of_all, state.executor_urls, state.executor_token)
 
 
 def _require_rereadable(corpora: tuple[Path, ...]) -> None:

@@ -4,7 +4,8 @@ An id is a prefix and 26 characters of Crockford's base 32: 48 bits of milliseco
 80 bits of chance. Within one process each id is greater than the one before, whatever the clock does.
 """
 
-from base64 import b32hexencode
+from base64 import b32hexdecode, b32hexencode
+from datetime import UTC, datetime
 from secrets import randbits
 from threading import Lock
 from time import time_ns
@@ -12,7 +13,9 @@ from time import time_ns
 _CHANCE_BITS = 80
 _STEP_BITS = 40
 _LENGTH = 26
-_TO_CROCKFORD = bytes.maketrans(b"0123456789ABCDEFGHIJKLMNOPQRSTUV", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+_DIGITS, _CROCKFORD = b"0123456789ABCDEFGHIJKLMNOPQRSTUV", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TO_CROCKFORD = bytes.maketrans(_DIGITS, _CROCKFORD)
+_FROM_CROCKFORD = bytes.maketrans(_CROCKFORD, _DIGITS)
 
 
 def new_evaluation_id() -> str:
@@ -28,6 +31,15 @@ def new_evaluation_ids(number: int) -> list[str]:
 def new_sweep_id() -> str:
     """An id for one sweep."""
     return _text("sw-", _sequence.take(1)[0])
+
+
+def made_at(made_id: str) -> datetime:
+    """When an id was made, to the millisecond; raises ``ValueError`` for a text that is no id of ours."""
+    digits = made_id.rpartition("-")[2].encode()
+    if len(digits) != _LENGTH or digits.strip(_CROCKFORD):
+        raise ValueError(f"{made_id!r} is no id of Crucible's")
+    value = int.from_bytes(b32hexdecode(digits.translate(_FROM_CROCKFORD).rjust(32, b"0")), "big")
+    return datetime.fromtimestamp((value >> _CHANCE_BITS) / 1000, UTC)
 
 
 class _Sequence:

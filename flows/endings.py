@@ -7,7 +7,10 @@ happens to be. Blocked, the signals reach no handler, but only the thread that a
 import asyncio
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
@@ -31,11 +34,26 @@ def call_on_ending(stop: Callable[[], object]) -> None:
     threading.Thread(target=watch, name="endings", daemon=True).start()
 
 
-def cancel_on_ending() -> None:
-    """Have the running task cancelled at the first of the signals, where they have been blocked.
+async def unless_ended(work: Coroutine[Any, Any, T]) -> T | None:
+    """What ``work`` returns or raises; null when one of the signals ended it, and it has cleaned up.
 
-    Elsewhere whoever runs the process handles them, and this does nothing.
+    Where the signals have not been blocked, whoever runs the process handles them.
     """
-    running = asyncio.current_task()
-    if running is not None and signal.pthread_sigmask(signal.SIG_BLOCK, ()) >= set(_ENDINGS):
-        call_on_ending(running.cancel)
+    working = asyncio.ensure_future(work)
+    ended = asyncio.Event()
+
+    def end() -> None:
+        ended.set()
+        working.cancel()
+
+    if signal.pthread_sigmask(signal.SIG_BLOCK, ()) >= set(_ENDINGS):
+        call_on_ending(end)
+    try:
+        await asyncio.wait({working})
+    finally:
+        if working.cancel():
+            await asyncio.wait({working})
+    # Not always as cancelled: Prefect's flows leave with exceptions of their own.
+    if ended.is_set() and (working.cancelled() or working.exception()):
+        return None
+    return working.result()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from crucible.fingerprints import causes
 from crucible.models import Classification, Comparison, SweepReport
 from crucible.models.frozen import Frozen
 from crucible.models.sweep import Slowest
@@ -98,6 +99,7 @@ async def report_on(host: FlowHost, request: SweepRequest, outcome: Outcome) -> 
         flow_run_urls=_urls(request.prefect_url, flow_run_ids),
         details=tuple(details),
         details_omitted=odd - len(details),
+        causes=causes(details),
         slowest=slowest.slowest(),
         latency={leg: recorder.summary() for leg, recorder in recorders.items()},
         skipped=dict(outcome.skipped),

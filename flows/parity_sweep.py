@@ -9,7 +9,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from crucible.corpus import validate
 from crucible.errors import InputError
@@ -21,7 +21,7 @@ from crucible.verdict import MIN_EVALUATIONS
 from executors.languages import LANGUAGES
 from flows.artifacts import publish_verdict
 from flows.corpora import BUNDLED, corpus_files, write_recorded
-from flows.endings import cancel_on_ending
+from flows.endings import unless_ended
 from flows.host import FlowHost, flow_host
 from flows.languages import languages_of_all
 from flows.notify import notify
@@ -54,13 +54,20 @@ async def parity_sweep(
     Ends as Failed when the verdict is fail, as Completed when it is pass and as Inconclusive when there
     was too little to judge by. Languages that no executor runs here are left out and counted as such.
     """
-    cancel_on_ending()  # so that a sweep settles what it leaves open
+    work = _judged(
+        corpora,
+        recorded,
+        notify,
+        limit=limit or None,
+        min_evaluations=min_evaluations,
+        ignore_expectations=ignore_expectations,
+    )
+    # Prefect's own way out of a flow would leave evaluations without a column.
+    return await unless_ended(work) or Cancelled(message="ended; what was open is settled as cancelled")
+
+
+async def _judged(corpora: Sequence[str], recorded: int, when: Notify, **asked: Any) -> State[Any]:
     options = flow_options(load(Settings))
-    asked = {
-        "limit": limit or None,
-        "min_evaluations": min_evaluations,
-        "ignore_expectations": ignore_expectations,
-    }
     try:
         async with flow_host(options.endpoints) as host:
             with TemporaryDirectory(prefix="crucible-recorded-") as folder:
@@ -68,7 +75,7 @@ async def parity_sweep(
                 report = await _swept(options, files, asked)
     except InputError as error:
         return Failed(message=f"not swept: {error}")
-    return await _published(report, options, notify)
+    return await _published(report, options, when)
 
 
 async def _files(host: FlowHost, corpora: Sequence[str], recorded: int, folder: Path) -> tuple[Path, ...]:

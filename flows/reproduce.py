@@ -1,6 +1,8 @@
 """The flow ``reproduce``: a mismatch of the ledger, reduced to what it needs to show itself."""
 
+import asyncio
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,8 +21,12 @@ from flows.evaluate import named
 from flows.host import FlowHost, current_host
 
 _STEADY_RUNS = 3
+_SPAN_S = 1.1
+"""Seconds from the first run of a candidate to the last: a clock that is printed has ticked by then."""
+
 _LONGER = 5
 _WALL_FLOOR_S = 2.0
+_BLOCK = re.compile(r"^(?![\s})\]])", re.MULTILINE)
 _PIECE = re.compile(r"\w+|\s+|[^\w\s]")
 
 
@@ -34,7 +40,7 @@ class _Step:
 
 @flow(name="reproduce", persist_result=False, validate_parameters=False)
 async def reproduce(evaluation_id: str, at_most: int = AT_MOST) -> Reproducer | None:
-    """Reduce a mismatch over lines of code, lines of standard input, then words and signs of code.
+    """Reduce a mismatch over blocks and lines of code, lines of standard input, then words and signs of code.
 
     A candidate counts when both legs run it three times, legacy always answers alike, and the fingerprint is
     the mismatch's each time. At most ``at_most`` candidates are tried. They are entered in the ledger under
@@ -120,13 +126,16 @@ class _Trial:
             [Submission(key, each, self._sweep_id) for key, each in zip(ids, bounded, strict=True)]
         )
         seen: dict[str, list[Comparison]] = {key: [] for key in ids}
-        open_ids = ids
+        open_ids, last_from_s = ids, 0.0
         for run in range(_STEADY_RUNS):
             if not open_ids:
                 break
+            if run == _STEADY_RUNS - 1:
+                await asyncio.sleep(last_from_s - time.monotonic())
             self.runs += len(open_ids)
             for comparison in (await named(self._name(open_ids, run))(open_ids, run)).comparisons:
                 seen[comparison.evaluation_id].append(comparison)
+            last_from_s = last_from_s or time.monotonic() + _SPAN_S
             open_ids = [key for key in open_ids if self._shows(seen[key])]
         return [key in open_ids for key in ids]
 
@@ -157,8 +166,10 @@ def _with_stdin(evaluation: Evaluation, pieces: Sequence[str]) -> Evaluation:
 
 
 _STEPS = (
+    _Step(lambda each: list(filter(None, _BLOCK.split(each.code))), _with_code),
     _Step(lambda each: each.code.splitlines(keepends=True), _with_code),
     _Step(lambda each: each.stdin.splitlines(keepends=True), _with_stdin),
     _Step(lambda each: _PIECE.findall(each.code), _with_code),
 )
-"""Lines first: they go fastest. Words and signs after that, for there are programs of two lines."""
+"""Blocks (a line with what is indented below it) first: their lines cannot go one by one. Words and signs
+last: there are programs of two lines."""

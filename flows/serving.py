@@ -2,15 +2,28 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
-from crucible.errors import CrucibleError, InputError, SettingsError
+from crucible.errors import CrucibleError, InputError, ServiceUnavailable, SettingsError
 from crucible.logging import configure_logging
 from crucible.settings import ScheduleSettings, Settings, load
 from flows.corpora import BUNDLED
@@ -21,6 +34,8 @@ from flows.parity_sweep import parity_sweep
 DEPLOYMENT = "scheduled"
 READY_LINE = "CRUCIBLE_READY"
 
+_PREFECT_WITHIN_S = 60.0
+_LOOK_EVERY_S = 0.2
 _EXIT_BAD_INPUT = 2
 _EXIT_FAULT = 4
 
@@ -43,18 +58,52 @@ async def _serve(settings: ScheduleSettings) -> None:
 
     Each run has a process of its own, one at a time: a sweep takes what the machine has.
     """
-    runner = Runner("crucible", query_seconds=settings.poll_s, limit=1, pause_on_shutdown=False)
-    await runner.aadd_deployment(await deployment(settings))
     stopping = asyncio.Event()
     call_on_ending(stopping.set)
-    serving = asyncio.create_task(runner.start())
+    runner = Runner("crucible", query_seconds=settings.poll_s, limit=1, pause_on_shutdown=False)
+    offering = asyncio.create_task(_offer(runner, settings))
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait({offering, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if runner.started:
+        await runner.astop()
+    elif stopping.is_set():
+        offering.cancel()
+    with suppress(asyncio.CancelledError):
+        await offering
+
+
+async def _offer(runner: Runner, settings: ScheduleSettings) -> None:
+    await _prefect_answers()
+    await _forget_missed(await runner.aadd_deployment(await deployment(settings)))
     sys.stdout.write(f"{READY_LINE}\n")
     sys.stdout.flush()
-    stopped = asyncio.create_task(stopping.wait())
-    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    if not serving.done():
-        await runner.astop()
-    await serving
+    await runner.start()
+
+
+async def _prefect_answers() -> None:
+    """Wait for the server, which takes longest of all to start; raises ``ServiceUnavailable``."""
+    deadline = time.monotonic() + _PREFECT_WITHIN_S
+    async with get_client() as client:
+        while fault := await client.api_healthcheck():
+            if time.monotonic() > deadline:
+                raise ServiceUnavailable(
+                    f"no Prefect server at {client.api_url} ({fault}); start it, or correct"
+                    " CRUCIBLE_PREFECT_API_URL"
+                )
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def _forget_missed(deployment_id: UUID) -> None:
+    """Drop scheduled runs whose time passed while nobody served: they would all be made up for at once."""
+    missed = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+    )
+    async with get_client() as client:
+        for run in await client.read_flow_runs(flow_run_filter=missed):
+            if run.auto_scheduled:
+                await client.delete_flow_run(run.id)
 
 
 async def deployment(settings: ScheduleSettings) -> RunnerDeployment:

@@ -1,4 +1,4 @@
-"""``crucible corpus``: corpora made from the data sets that people have."""
+"""``crucible corpus``: corpora made from the data sets that people have, and from what came in."""
 
 import json
 from collections import Counter
@@ -10,11 +10,14 @@ from typing import IO, Annotated
 
 import typer
 
+from cli.commands import record
+from cli.destination import whole_file
 from crucible.corpus import to_line
 from crucible.errors import InputError
 from crucible.importers import Skipped, import_records
 
-app = typer.Typer(help="Make corpora from the data sets that people have.")
+app = typer.Typer(help="Make corpora from data sets, and from what came in.")
+app.command("record")(record.command)
 
 
 class DataSet(StrEnum):
@@ -27,7 +30,7 @@ class DataSet(StrEnum):
 
 @app.callback()
 def corpus() -> None:
-    """Make corpora from the data sets that people have."""
+    """Make corpora from data sets, and from what came in."""
 
 
 @app.command("import")
@@ -73,19 +76,8 @@ def _summary(imported: int, skipped: Counter[str]) -> str:
 
 @contextmanager
 def _destination(output: Path | None) -> Iterator[IO[bytes]]:
-    """Where lines go. A file appears only when all lines are in it: a fault leaves no half a corpus."""
     if output is None:
         yield typer.get_binary_stream("stdout")
         return
-    target = output.resolve()
-    if target.exists() and not target.is_file():
-        raise InputError(f"{output}: is not a regular file; give the name of a corpus file")
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with part.open("wb") as stream:
-            yield stream
-        part.replace(target)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(output) as stream:
+        yield stream

@@ -26,6 +26,10 @@ def command(
     stdin: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to give it as standard input.")
     ] = None,
+    limits: Annotated[
+        str | None,
+        typer.Option(metavar="JSON", help="Its limits as corpora give them, such as '{\"memory_mb\": 64}'."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
     """Run one program on both legs and compare what they saw.
@@ -35,7 +39,7 @@ def command(
 
     Example: crucible evaluate solution.py --stdin input.txt
     """
-    evaluation = read_evaluation(file, language, stdin)
+    evaluation = read_evaluation(file, language, stdin, limits)
     # Prefect takes seconds to import and reads its environment while it does.
     sweeping = import_module("cli.sweeping")
     found: Comparison = foreground.run(sweeping.run_evaluation(load(Settings), evaluation))

@@ -29,6 +29,7 @@ _PRINTED = (
     "duration_s",
     "flow_run_ids",
     "skipped",
+    "causes",
 )
 
 

@@ -1,47 +1,59 @@
 """Mismatches grouped by cause."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from crucible.fingerprints.fingerprint import Fingerprint, fingerprint
-from crucible.models import Classification, Comparison
-from crucible.models.frozen import Frozen
-
-
-class Cause(Frozen):
-    """A group of mismatches with one fingerprint.
-
-    ``example`` is Crucible's id of the one whose output is shortest, which is mostly the easiest to read;
-    ``languages`` are those in which the cause was seen.
-    """
-
-    digest: str
-    summary: str
-    count: int
-    example: str
-    languages: tuple[str, ...]
+from crucible.fingerprints.fingerprint import fingerprint
+from crucible.models import Cause, Classification, Comparison
 
 
 def causes(comparisons: Iterable[Comparison]) -> tuple[Cause, ...]:
     """The causes of the mismatches among ``comparisons``, the commonest first, then by digest."""
-    groups: dict[str, list[tuple[Fingerprint, Comparison]]] = {}
+    tally = CauseTally()
     for comparison in comparisons:
+        tally.add(comparison)
+    return tally.causes()
+
+
+class CauseTally:
+    """Mismatches as they come, grouped; keeps no comparison."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, _Group] = {}
+
+    def add(self, comparison: Comparison) -> None:
+        """Count ``comparison`` for its cause; what is no mismatch is passed over."""
         if comparison.classification is not Classification.MISMATCH:
-            continue
+            return
         if (found := fingerprint(comparison)) is not None:
-            groups.setdefault(found.digest, []).append((found, comparison))
-    made = (_cause(digest, members) for digest, members in groups.items())
-    return tuple(sorted(made, key=lambda cause: (-cause.count, cause.digest)))
+            self._groups.setdefault(found.digest, _Group(found.summary)).add(comparison)
+
+    def causes(self) -> tuple[Cause, ...]:
+        """The causes so far, the commonest first, then by digest."""
+        made = (group.cause(digest) for digest, group in self._groups.items())
+        return tuple(sorted(made, key=lambda cause: (-cause.count, cause.digest)))
 
 
-def _cause(digest: str, members: list[tuple[Fingerprint, Comparison]]) -> Cause:
-    example = min((comparison for _, comparison in members), key=_length)
-    return Cause(
-        digest=digest,
-        summary=members[0][0].summary,
-        count=len(members),
-        example=example.evaluation_id,
-        languages=tuple(sorted({comparison.language for _, comparison in members})),
-    )
+@dataclass(slots=True)
+class _Group:
+    summary: str
+    lengths: dict[str, int] = field(default_factory=dict)
+    languages: set[str] = field(default_factory=set)
+
+    def add(self, comparison: Comparison) -> None:
+        self.lengths[comparison.evaluation_id] = _length(comparison)
+        self.languages.add(comparison.language)
+
+    def cause(self, digest: str) -> Cause:
+        return Cause(
+            digest=digest,
+            summary=self.summary,
+            count=len(self.lengths),
+            example=min(self.lengths, key=lambda key: (self.lengths[key], key)),
+            first=min(self.lengths),
+            last=max(self.lengths),
+            languages=tuple(sorted(self.languages)),
+        )
 
 
 def _length(comparison: Comparison) -> int:

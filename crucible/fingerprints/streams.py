@@ -1,5 +1,6 @@
 """What changed in a stream of output, told from the first place where the legs differ."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
@@ -51,6 +52,7 @@ _OF_LABEL = {
 """What follows such a name is known by it: what executors set for programs, parts of a local time."""
 
 _OF_TIME = {Kind.MOMENT, Kind.CALENDAR, Kind.OFFSET, Kind.ZONE}
+_ZONE_LIKE = re.compile(r"[A-Z]{2,5}|[+-]\d\d(?:\d\d){0,2}", re.ASCII)
 _QUARTER_S = 900
 _FURTHEST_S = 26 * 3600
 _HASH_FROM = 1 << 50
@@ -141,13 +143,18 @@ def _of_pair(left: Token, right: Token) -> Change | None:
     kinds = {left.kind, right.kind}
     if left.kind is right.kind is Kind.MOMENT:
         return _of_moments(left, right)
-    if kinds <= _OF_TIME:
+    if kinds <= _OF_TIME or (Kind.ZONE in kinds and _may_be_zones(left, right)):
         return Change.ZONE
     if kinds == {Kind.ADDRESS}:
         return Change.ADDRESS
     if kinds == {Kind.NUMBER}:
         return _of_numbers(left.text, right.text)
     return None
+
+
+def _may_be_zones(left: Token, right: Token) -> bool:
+    """Whether both could be names of zones; there are more names than are known here, some made of digits."""
+    return all(each.kind is Kind.ZONE or _ZONE_LIKE.fullmatch(each.text) for each in (left, right))
 
 
 def _of_moments(left: Token, right: Token) -> Change | None:
@@ -199,4 +206,6 @@ def _masked(token: Token) -> str:
         return f"<{token.kind}>"
     if any(letter.isdigit() for letter in token.text):
         return "<name>"
+    if not token.text.isprintable():
+        return "<control>"
     return token.text if len(token.text) <= _SHOWN_LETTERS else f"{token.text[:_SHOWN_LETTERS]}…"

@@ -3,10 +3,11 @@
 from crucible.models.comparison import Classification, Comparison, Difference, Field
 from crucible.models.evaluation import Evaluation, Expectation, Limits
 from crucible.models.observation import LEGS, Leg, Observation, Outcome
-from crucible.models.sweep import Counts, SweepReport, Verdict
+from crucible.models.sweep import Cause, Counts, SweepReport, Verdict
 
 __all__ = [
     "LEGS",
+    "Cause",
     "Classification",
     "Comparison",
     "Counts",

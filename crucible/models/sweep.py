@@ -99,6 +99,22 @@ class Slowest(Frozen):
     celery_s: float
 
 
+class Cause(Frozen):
+    """Mismatches with one fingerprint, whose ``digest`` it is; ``summary`` says in one line what it is.
+
+    ``example`` is Crucible's id of the mismatch with the shortest output, mostly the easiest to read;
+    ``first`` and ``last`` are the ids of those submitted first and last, ``languages`` all it was seen in.
+    """
+
+    digest: str
+    summary: str
+    count: int
+    example: str
+    first: str
+    last: str
+    languages: tuple[str, ...]
+
+
 class SweepReport(Frozen):
     """Everything a report shows; what ``crucible sweep --json`` prints is a part of it.
 
@@ -106,6 +122,7 @@ class SweepReport(Frozen):
     ``mismatch_rate_upper`` is the exact upper bound on the rate of mismatches at ``confidence``
     (null when nothing was compared). ``details`` holds the comparisons worth reading (mismatches,
     unpaired, unexpected, nondeterministic), at most ``details_limit``; ``details_omitted`` counts the rest.
+    ``causes`` groups the mismatches among them, the commonest cause first.
     ``skipped`` maps a language to the number of evaluations left out because nobody here runs it.
     """
 
@@ -124,6 +141,7 @@ class SweepReport(Frozen):
     details: tuple[Comparison, ...] = ()
     details_limit: int = 200
     details_omitted: int = 0
+    causes: tuple[Cause, ...] = ()
     slowest: tuple[Slowest, ...] = ()
     latency: dict[str, LatencySummary] = Field(default_factory=dict)
     skipped: dict[str, int] = Field(default_factory=dict)

@@ -5,14 +5,14 @@ from base64 import b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from crucible.models import Classification, Comparison, SweepReport
 from crucible.report import plot, sides, words
 from crucible.report.diff import DiffLine
+from crucible.report.templating import asset, environment
 from crucible.report.visible import visible_text
 
 OPEN_AT_FIRST = 3
@@ -36,7 +36,7 @@ class Section:
 
 def render_html(report: SweepReport) -> str:
     """The whole page. Everything that came from outside is made visible and escaped."""
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = asset("palette.css", "report.css", "plot.css"), asset("report.js")
     return (
         _environment()
         .get_template("report.html.jinja")
@@ -90,14 +90,8 @@ def sections(report: SweepReport) -> tuple[Section, ...]:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("crucible.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    made = environment()
+    made.filters |= {
         "visible": visible_text,
         "symbols": _symbols,
         "changed": _changed,
@@ -105,13 +99,8 @@ def _environment() -> Environment:
         "many": words.many,
         "moment": _moment,
     }
-    environment.globals |= {"words": words, "sides": sides, "drawing": plot}
-    return environment
-
-
-def _asset(name: str) -> Markup:
-    # What is marked as safe is a file of our own.
-    return Markup((files("crucible.report") / "templates" / name).read_text("utf-8"))  # noqa: S704
+    made.globals |= {"words": words, "sides": sides, "drawing": plot}
+    return made
 
 
 def _hash(inline: str) -> str:

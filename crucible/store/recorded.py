@@ -46,6 +46,8 @@ def _page(before: str) -> Select[tuple[str, str]]:
         select(evaluations.c.id)
         .where(
             evaluations.c.sweep_id.is_(None),
+            evaluations.c.epoch.is_not(None),
+            evaluations.c.reference.is_(None),
             evaluations.c.classification.is_(None) if kind is None else evaluations.c.classification == kind,
             evaluations.c.id < before,
         )

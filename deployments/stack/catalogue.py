@@ -36,9 +36,12 @@ class Wiring:
         return tuple(name for name in REDISES if name in self.ports)
 
 
-def services_of(wiring: Wiring) -> tuple[ServiceSpec, ...]:
-    """Those to start here, in the order in which to start them: Prefect takes longest."""
-    return tuple(_services(wiring))
+def services_of(wiring: Wiring, *, passing: bool) -> tuple[ServiceSpec, ...]:
+    """Those to start here, in the order in which to start them: Prefect takes longest.
+
+    A ``passing`` stack ends with one command and lives to see no schedule.
+    """
+    return tuple(_services(wiring)) + (() if passing else (_flows(wiring),))
 
 
 def _services(wiring: Wiring) -> Iterator[ServiceSpec]:
@@ -128,25 +131,45 @@ def _api(wiring: Wiring) -> ServiceSpec:
         name="api",
         argv=_module("api"),
         environment={
-            **wiring.inherited,
-            **prefect_client_environment(wiring.home.root, wiring.urls["prefect"]),
+            **_flow_environment(wiring),
             "CRUCIBLE_API_PORT": str(wiring.ports["api"]),
             "CRUCIBLE_API_KEY": wiring.credentials.api_key,
-            "CRUCIBLE_DATABASE_URL": wiring.database_url,
-            "CRUCIBLE_REDIS_URL": wiring.urls["redis"],
-            "CRUCIBLE_CELERY_REDIS_URL": wiring.urls["celery-redis"],
-            "CRUCIBLE_PREFECT_API_URL": wiring.urls["prefect"],
-            "CRUCIBLE_EXECUTOR_TOKEN": wiring.credentials.executor_token,
-            **{
-                f"CRUCIBLE_EXECUTOR_{number}_URL": wiring.urls[name]
-                for number, name in enumerate(EXECUTORS, 1)
-            },
         },
         ready=Answers(f"{wiring.urls['api']}/health"),
         tier=Tier.DOORS,
         url=wiring.urls["api"],
         after=wiring.own_redises,
     )
+
+
+def _flows(wiring: Wiring) -> ServiceSpec:
+    return ServiceSpec(
+        name="flows",
+        argv=_module("flows.serving"),
+        environment={
+            "CRUCIBLE_API_URL": wiring.urls["api"],
+            **_flow_environment(wiring),
+            # As -P, for the processes that Prefect starts from this one.
+            "PYTHONSAFEPATH": "1",
+        },
+        ready=Prints(),
+        tier=Tier.DOORS,
+    )
+
+
+def _flow_environment(wiring: Wiring) -> dict[str, str]:
+    """What every process is told that runs flows."""
+    urls = wiring.urls
+    return {
+        **wiring.inherited,
+        **prefect_client_environment(wiring.home.root, urls["prefect"]),
+        "CRUCIBLE_DATABASE_URL": wiring.database_url,
+        "CRUCIBLE_REDIS_URL": urls["redis"],
+        "CRUCIBLE_CELERY_REDIS_URL": urls["celery-redis"],
+        "CRUCIBLE_PREFECT_API_URL": urls["prefect"],
+        "CRUCIBLE_EXECUTOR_TOKEN": wiring.credentials.executor_token,
+        **{f"CRUCIBLE_EXECUTOR_{number}_URL": urls[name] for number, name in enumerate(EXECUTORS, 1)},
+    }
 
 
 def _module(name: str) -> tuple[str, ...]:

@@ -6,20 +6,31 @@ from crucible.settings import (
     ExecutorSettings,
     FlowSettings,
     LegacySettings,
+    ScheduleSettings,
     Settings,
+    WebhookSettings,
     WorkerSettings,
     load,
 )
 from crucible.store.database import parse
 from deployments.stack.parts import EXECUTORS, without_password
 
+_KINDS = (
+    LegacySettings,
+    CelerySettings,
+    WorkerSettings,
+    FlowSettings,
+    ExecutorSettings,
+    ScheduleSettings,
+    WebhookSettings,
+)
 _REDIS_URLS = ("redis://", "rediss://", "unix://")
 _HTTP_URLS = ("http://", "https://")
 
 
 def check_settings(settings: Settings) -> None:
     """Raises ``SettingsError`` naming the variable of the first setting that some service would refuse."""
-    for kind in (LegacySettings, CelerySettings, WorkerSettings, FlowSettings, ExecutorSettings):
+    for kind in _KINDS:
         load(kind)
     for number in range(1, len(EXECUTORS) + 1):
         load(ExecutorSettings, f"CRUCIBLE_EXECUTOR_{number}_")

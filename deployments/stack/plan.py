@@ -34,6 +34,15 @@ def plan_stack(settings: Settings, home: Home) -> Plan:
     Raises ``SettingsError`` for a setting that some service would refuse, a port that is taken or secrets
     that cannot be read, ``StackError`` when this machine cannot run a part.
     """
+    return _planned(settings, home, passing=False)
+
+
+def plan_passing_stack(settings: Settings, home: Home) -> Plan:
+    """As ``plan_stack``, for one that ends with a command: without what only a lasting one is for."""
+    return _planned(settings, home, passing=True)
+
+
+def _planned(settings: Settings, home: Home, *, passing: bool) -> Plan:
     check_settings(settings)
     credentials = _own_or_set(settings, credentials_of(home))
     parts = find_parts(settings, credentials.redis_password)
@@ -45,7 +54,7 @@ def plan_stack(settings: Settings, home: Home) -> Plan:
         database_url=settings.database_url or home.database_url,
         inherited=inherited(home, own_prefect="prefect" in parts.ports),
     )
-    services = services_of(wiring)
+    services = services_of(wiring, passing=passing)
     statuses = [_status(spec.name, ServiceState.STARTING, spec.url) for spec in services]
     statuses += [
         _status(each.name, ServiceState.EXTERNAL, without_password(each.url)) for each in parts.externals

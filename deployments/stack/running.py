@@ -12,14 +12,14 @@ from crucible.errors import AlreadyRunning
 from crucible.settings import Settings
 from deployments.stack.attach import OnProgress, attach, ignore_progress
 from deployments.stack.home import Home
-from deployments.stack.plan import MakePlan, Plan, plan_stack
+from deployments.stack.plan import MakePlan, Plan, plan_passing_stack, plan_stack
 from deployments.stack.state import HomeLock, ServiceState, StackState, write_state
 from deployments.stack.supervisor import Supervisor, seen_through
 
 
 @asynccontextmanager
 async def running_stack(
-    settings: Settings, on_progress: OnProgress = ignore_progress, make_plan: MakePlan = plan_stack
+    settings: Settings, on_progress: OnProgress = ignore_progress, make_plan: MakePlan = plan_passing_stack
 ) -> AsyncIterator[StackState]:
     """The stack of this home: the one that is up, else one of one's own, stopped at the end.
 

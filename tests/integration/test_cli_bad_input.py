@@ -115,6 +115,14 @@ def test_a_program_whose_language_its_name_does_not_tell(run: Run, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("limits", "part"),
+    [("much", "JSON"), ("[]", "object"), ('{"memory_mb": 1}', "memory_mb"), ('{"memory": 64}', "memory")],
+)
+def test_limits_that_are_none(run: Run, limits: str, part: str) -> None:
+    is_refused(run("evaluate", __file__, "--limits", limits), "--limits", part)
+
+
+@pytest.mark.parametrize(
     ("name", "value", "part"),
     [
         ("EXECUTOR_SLOTS", "none", "CRUCIBLE_EXECUTOR_SLOTS='none'"),

@@ -3,10 +3,11 @@
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from crucible.ids import new_evaluation_id, new_evaluation_ids, new_sweep_id
+from crucible.ids import made_at, new_evaluation_id, new_evaluation_ids, new_sweep_id
 
 FORM = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
 
@@ -53,3 +54,15 @@ def test_a_forked_process_makes_ids_of_its_own() -> None:
 
     assert len(theirs) == 200
     assert not set(ours) & set(theirs)
+
+
+def test_an_id_tells_when_it_was_made() -> None:
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    made = made_at(new_sweep_id())
+    assert before <= made <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("text", ["", "ev-", "ev-unknown", "ev-" + "U" * 26, "ev-" + "é" * 26])
+def test_what_is_no_id_tells_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match="is no id of Crucible's"):
+        made_at(text)

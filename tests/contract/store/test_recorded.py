@@ -18,7 +18,7 @@ def programs(*names: str, **more: object) -> list[Evaluation]:
 async def submitted(store: Store, evaluations: list[Evaluation]) -> list[str]:
     """Traffic: in the ledger, in this order, of no sweep."""
     ids = new_evaluation_ids(len(evaluations))
-    await store.submit([Submission(*pair) for pair in zip(ids, evaluations, strict=True)])
+    await store.submit([Submission(*pair, is_traffic=True) for pair in zip(ids, evaluations, strict=True)])
     return ids
 
 
@@ -29,6 +29,13 @@ async def names_of(store: Store, limit: int) -> list[str]:
 async def test_the_newest_traffic_comes_first_and_sweeps_are_none_of_it(store: Store) -> None:
     await submitted(store, programs("first", "second"))
     await sweep_of(store, ["of a sweep"])
+    of_neither = new_evaluation_ids(2)
+    await store.submit(
+        [
+            Submission(of_neither[0], evaluation("by command")),
+            Submission(of_neither[1], evaluation("sentinel"), is_traffic=True, reference="ev-1"),
+        ]
+    )
     third, *_ = await submitted(store, programs("third"))
 
     assert await names_of(store, 10) == ["third", "second", "first"]
@@ -81,7 +88,7 @@ async def test_recorded_lines_are_a_corpus_although_ids_came_in_twice(store: Sto
         store, [evaluation(name, code=f"print({n})") for n, name in enumerate([long, long, "a", "a"])]
     )
     (unnamed,) = new_evaluation_ids(1)
-    await store.submit([Submission(unnamed, evaluation(unnamed, code="print(9)"))])
+    await store.submit([Submission(unnamed, evaluation(unnamed, code="print(9)"), is_traffic=True)])
 
     lines = [line async for line in recorded_lines(store, 100)]
     corpus = tmp_path / "recorded.jsonl"

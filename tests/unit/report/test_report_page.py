@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 
+from crucible.fingerprints import causes
 from crucible.models import SweepReport
 from crucible.report.html import render_html
 
@@ -109,3 +110,13 @@ def test_books_that_do_not_balance_are_shown_as_such(passed_report: SweepReport)
     counts = passed_report.counts.model_copy(update={"submitted": 170})
     text = Page(render_html(passed_report.model_copy(update={"counts": counts}))).text
     assert "the rows add up to 164" in text
+
+
+def test_causes_stand_between_the_ledger_and_the_mismatches(full_report: SweepReport) -> None:
+    found = causes(full_report.details)
+    page = render_html(full_report.model_copy(update={"causes": found}))
+    body = Page(page).text
+    where = [body.rindex(each.digest) for each in found]
+    assert found
+    assert body.index("Ledger") < min(where) < max(where) < body.index("The two legs gave different answers")
+    assert "Causes" not in Page(render_html(full_report)).text

@@ -10,7 +10,7 @@ from crucible.errors import SettingsError
 from crucible.settings import Settings
 from deployments.stack.home import Home
 from deployments.stack.parts import without_password
-from deployments.stack.plan import Plan, plan_stack
+from deployments.stack.plan import Plan, plan_passing_stack, plan_stack
 from deployments.stack.ports import choose_ports
 from deployments.stack.prefect_environment import prefect_client_environment
 from deployments.stack.service import ServiceSpec
@@ -27,6 +27,7 @@ EVERYTHING = {
     "legacy-worker-2",
     "celery-worker",
     "api",
+    "flows",
 }
 
 
@@ -44,6 +45,40 @@ def test_with_nothing_set_everything_is_started(tmp_path: Path) -> None:
     plan = planned(Settings(home=tmp_path))
     assert {spec.name for spec in plan.services} == EVERYTHING
     assert plan.externals == ()
+
+
+def test_a_stack_for_one_command_has_nothing_that_waits_for_the_night(tmp_path: Path) -> None:
+    home = Home.at(tmp_path)
+    home.create()
+    passing = plan_passing_stack(Settings(home=tmp_path), home)
+    assert {spec.name for spec in passing.services} == EVERYTHING - {"flows"}
+    assert {each.name for each in passing.state.services} == EVERYTHING - {"flows"}
+
+
+def test_flows_link_to_the_api_where_browsers_reach_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(Settings(home=tmp_path))
+    assert service(plan, "flows").environment["CRUCIBLE_API_URL"] == plan.state.api_url
+    monkeypatch.setenv("CRUCIBLE_API_URL", "https://crucible.example")
+    told = service(planned(Settings(home=tmp_path)), "flows").environment
+    assert told["CRUCIBLE_API_URL"] == "https://crucible.example"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("CRUCIBLE_SCHEDULE_TIMEZONE", "Mars", "CRUCIBLE_SCHEDULE_TIMEZONE"),
+        ("CRUCIBLE_WEBHOOK_URL", "http://receiver", "CRUCIBLE_WEBHOOK_SECRET"),
+        ("CRUCIBLE_WEBHOOK_URL", "receiver", "CRUCIBLE_WEBHOOK_URL"),
+    ],
+)
+def test_a_setting_that_would_fail_at_night_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, named: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=f"^{named}="):
+        planned(Settings(home=tmp_path))
 
 
 def test_a_part_named_by_url_is_not_started_but_used(tmp_path: Path) -> None:

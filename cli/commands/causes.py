@@ -1,0 +1,80 @@
+"""``crucible causes``: the mismatches of a sweep, grouped by what changed."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli import foreground
+from cli.migration import opened_store
+from cli.terminal.machine import print_json
+from cli.terminal.style import plain_table
+from crucible.errors import InputError
+from crucible.fingerprints import CauseTally, unseen
+from crucible.ids import made_at
+from crucible.models import Cause, Classification
+from crucible.report.visible import visible_text
+from crucible.settings import Settings, load
+
+_PAGE = 50
+
+
+def command(
+    *,
+    sweep_id: Annotated[str, typer.Argument(help="The sweep, by its id (sw-…).", metavar="SWEEP_ID")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the causes as JSON.")] = False,
+) -> None:
+    """Group the mismatches of a sweep by cause, and say how likely the next evaluation shows a new one.
+
+    Exit 0, whatever was found; 2 when the store has no such sweep. Needs no stack.
+
+    Example: crucible causes sw-01M8274FT4D5Q96BD2F9SCAN7X
+    """
+    found, pairs = foreground.run(_read(load(Settings), sweep_id))
+    chance = unseen({cause.digest: cause.count for cause in found}, pairs)
+    if as_json:
+        print_json(
+            {
+                "sweep_id": sweep_id,
+                "pairs": pairs,
+                "unseen": chance,
+                "causes": [_document(cause) for cause in found],
+            }
+        )
+        return
+    console = Console()
+    console.print(_table(found) if found else Text("no mismatches"))
+    said = f"the next evaluation shows a cause not seen in these {pairs:,} pairs with a chance of about"
+    console.print(Text(f"{said} {100 * chance:.2g} %"), soft_wrap=True)
+
+
+async def _read(settings: Settings, sweep_id: str) -> tuple[tuple[Cause, ...], int]:
+    """The causes of a sweep, and how many pairs were compared."""
+    tally, after = CauseTally(), None
+    async with opened_store(settings) as store:
+        counts = await store.counts(sweep_id)
+        if not counts.submitted:
+            raise InputError(f"sweep {sweep_id} is not in this store; name the store with CRUCIBLE_HOME")
+        while page := await store.page(sweep_id, [Classification.MISMATCH], after, _PAGE):
+            for comparison in page:
+                tally.add(comparison)
+            after = page[-1].evaluation_id
+    return tally.causes(), counts.matched + counts.mismatched
+
+
+def _document(cause: Cause) -> dict[str, Any]:
+    seen = {"first_seen": made_at(cause.first).isoformat(), "last_seen": made_at(cause.last).isoformat()}
+    return {**cause.model_dump(mode="json"), **seen}
+
+
+def _table(found: tuple[Cause, ...]) -> Table:
+    table = plain_table(
+        "cause", "what changed", "mismatches", "first seen", "last seen", "example", numbers_from=6
+    )
+    for cause in found:
+        times = (f"{made_at(each):%Y-%m-%d %H:%M:%S}" for each in (cause.first, cause.last))
+        summary = Text(visible_text(cause.summary))  # not read as markup
+        table.add_row(cause.digest, summary, f"{cause.count:,}", *times, cause.example)
+    return table
