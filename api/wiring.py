@@ -20,6 +20,7 @@ from api.waiters import Waiters
 from crucible.errors import PlatformError
 from crucible.models import Classification, Comparison, Evaluation
 from crucible.store import Store
+from flows.alarm import Alarm
 from flows.epochs import Epochs
 from flows.host import FlowHost, flow_host
 from flows.noise import NoiseSampler
@@ -82,7 +83,8 @@ async def _flows_running(host: FlowHost, waiters: Waiters, epochs: Epochs) -> As
     # Flows find their host through the context of the task that starts them: these are created
     # inside it, the tasks of requests are not.
     starting = asyncio.create_task(starter.run())
-    others = [asyncio.create_task(each.run()) for each in (confirmer, noise, sentinels, epochs)]
+    alarm = Alarm(host.store)
+    others = [asyncio.create_task(each.run()) for each in (confirmer, noise, sentinels, epochs, alarm)]
     with host.listening(on_settled):
         try:
             yield starter

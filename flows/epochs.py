@@ -9,13 +9,13 @@ import structlog
 
 from crucible.errors import CrucibleError, PlatformError
 from crucible.models import Limits
+from crucible.rollout.audit import ITSELF
 from crucible.rollout.epoch import EpochKey
 from crucible.settings import GateSettings, load
 from crucible.store import Store
 from executors.client import ExecutorClient
 from flows.rules import Rules
 
-ACTOR = "crucible"
 _LOOK_EVERY_S = 10.0
 _ASK_S = 2.0
 _BUILT_OF = ("version", "isolation_level", "memory_limit_mb", "languages", "environment")
@@ -55,7 +55,7 @@ class Epochs:
             policy=self._policy,
             generation=present.generation,
         )
-        change = await self._store.rollout.open_epoch(key, ACTOR)
+        change = await self._store.rollout.open_epoch(key, ITSELF)
         if change is not None:
             structlog.get_logger().info(
                 "epoch opened", epoch=change.after.epoch, stage=change.after.stage.value

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
 
 from crucible.rollout.assessment import Assessment
@@ -13,6 +13,7 @@ from crucible.rollout.pilot import Moment, drive
 from crucible.rollout.stage import Rollout, Stage
 from crucible.settings import Settings, load
 from crucible.store import Store
+from flows.endings import unless_ended
 from flows.options import flow_options
 
 ACTOR = "flow rollout"
@@ -43,6 +44,11 @@ async def rollout(
     Ends as Completed there, and as Failed when the migration has turned back: to go forward again takes a
     person. To cancel it leaves the migration where it is.
     """
+    work = _driven(until, every_s, reason)
+    return await unless_ended(work) or Cancelled(message="ended; the migration stays where it is")
+
+
+async def _driven(until: Stage, every_s: float, reason: str) -> State[Any]:
     store = await Store.open(flow_options(load(Settings)).endpoints.database_url)
     try:
         shown: tuple[Rollout, tuple[str, ...]] | None = None

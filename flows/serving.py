@@ -1,4 +1,4 @@
-"""``python -m flows.serving``: offers ``parity-sweep`` in the Prefect UI, and starts it when it is due."""
+"""``python -m flows.serving``: offers flows in the Prefect UI, and starts sweeps when they are due."""
 
 import asyncio
 import sys
@@ -30,6 +30,7 @@ from flows.corpora import BUNDLED
 from flows.endings import block_endings, call_on_ending
 from flows.options import flow_options
 from flows.parity_sweep import parity_sweep
+from flows.rollout import rollout
 
 DEPLOYMENT = "scheduled"
 READY_LINE = "CRUCIBLE_READY"
@@ -56,11 +57,12 @@ def main() -> int:
 async def _serve(settings: ScheduleSettings) -> None:
     """Look for runs that are due until SIGTERM; one that is under way is then cancelled.
 
-    Each run has a process of its own, one at a time: a sweep takes what the machine has.
+    Each run has a process of its own. One sweep at a time, since it takes what the machine has, and one
+    rollout, since there is one migration.
     """
     stopping = asyncio.Event()
     call_on_ending(stopping.set)
-    runner = Runner("crucible", query_seconds=settings.poll_s, limit=1, pause_on_shutdown=False)
+    runner = Runner("crucible", query_seconds=settings.poll_s, limit=2, pause_on_shutdown=False)
     offering = asyncio.create_task(_offer(runner, settings))
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait({offering, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -74,7 +76,8 @@ async def _serve(settings: ScheduleSettings) -> None:
 
 async def _offer(runner: Runner, settings: ScheduleSettings) -> None:
     await _prefect_answers()
-    await _forget_missed(await runner.aadd_deployment(await deployment(settings)))
+    await _forget_missed(await runner.aadd_deployment(await sweeps(settings)))
+    await runner.aadd_deployment(await rollouts())
     sys.stdout.write(f"{READY_LINE}\n")
     sys.stdout.flush()
     await runner.start()
@@ -106,7 +109,17 @@ async def _forget_missed(deployment_id: UUID) -> None:
                 await client.delete_flow_run(run.id)
 
 
-async def deployment(settings: ScheduleSettings) -> RunnerDeployment:
+async def rollouts() -> RunnerDeployment:
+    """The deployment ``rollout/gated``, for people to start."""
+    return await rollout.ato_deployment(
+        "gated",
+        concurrency_limit=1,
+        description=rollout.description,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+
+
+async def sweeps(settings: ScheduleSettings) -> RunnerDeployment:
     """The deployment ``parity-sweep/scheduled``; raises ``SettingsError`` for what is no cron expression."""
     try:
         schedule = Cron(settings.cron, timezone=settings.timezone) if settings.cron else None
@@ -115,6 +128,7 @@ async def deployment(settings: ScheduleSettings) -> RunnerDeployment:
     return await parity_sweep.ato_deployment(
         DEPLOYMENT,
         schedule=schedule,
+        concurrency_limit=1,
         parameters={"corpora": _absolute(settings.corpora), "recorded": settings.recorded},
         description=parity_sweep.description,
         entrypoint_type=EntrypointType.MODULE_PATH,

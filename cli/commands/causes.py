@@ -1,5 +1,6 @@
-"""``crucible causes``: the mismatches of a sweep, grouped by what changed."""
+"""``crucible causes``: mismatches of a sweep or of traffic, grouped by what changed."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import typer
@@ -14,21 +15,30 @@ from cli.terminal.style import plain_table
 from crucible.errors import InputError
 from crucible.fingerprints import CauseTally, unseen
 from crucible.ids import made_at
-from crucible.models import Cause, Classification
+from crucible.models import Cause, Classification, Comparison
 from crucible.report.visible import visible_text
+from crucible.rollout.inputs import ALL, Columns
 from crucible.settings import Settings, load
+from crucible.store.rollout import RolloutStore
 
 _PAGE = 50
 
 
 def command(
     *,
-    sweep_id: Annotated[str, typer.Argument(help="The sweep, by its id (sw-…).", metavar="SWEEP_ID")],
+    sweep_id: Annotated[
+        str | None,
+        typer.Argument(
+            help="The sweep, by its id (sw-…); without it, traffic of the present epoch.",
+            metavar="[SWEEP_ID]",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the causes as JSON.")] = False,
 ) -> None:
-    """Group the mismatches of a sweep by cause, and say how likely the next evaluation shows a new one.
+    """Group mismatches by cause, and say how likely the next evaluation shows a new one.
 
-    Exit 0, whatever was found; 2 when the store has no such sweep. Needs no stack.
+    Those of a sweep, or of the traffic that the migration goes by. Each cause has an example for crucible
+    reproduce. Exit 0, whatever was found; 2 when the store has no such sweep. Needs no stack.
 
     Example: crucible causes sw-01M8274FT4D5Q96BD2F9SCAN7X
     """
@@ -50,18 +60,38 @@ def command(
     console.print(Text(f"{said} {100 * chance:.2g} %"), soft_wrap=True)
 
 
-async def _read(settings: Settings, sweep_id: str) -> tuple[tuple[Cause, ...], int]:
-    """The causes of a sweep, and how many pairs were compared."""
-    tally, after = CauseTally(), None
+async def _read(settings: Settings, sweep_id: str | None) -> tuple[tuple[Cause, ...], int]:
+    """The causes, and how many pairs were compared."""
     async with opened_store(settings) as store:
+        if sweep_id is None:
+            return await _of_traffic(store.rollout)
         counts = await store.counts(sweep_id)
         if not counts.submitted:
             raise InputError(f"sweep {sweep_id} is not in this store; name the store with CRUCIBLE_HOME")
-        while page := await store.page(sweep_id, [Classification.MISMATCH], after, _PAGE):
-            for comparison in page:
-                tally.add(comparison)
-            after = page[-1].evaluation_id
-    return tally.causes(), counts.matched + counts.mismatched
+
+        async def page(after_id: str) -> list[Comparison]:
+            return await store.page(sweep_id, [Classification.MISMATCH], after_id, _PAGE)
+
+        return await _tallied(page), counts.matched + counts.mismatched
+
+
+async def _of_traffic(books: RolloutStore) -> tuple[tuple[Cause, ...], int]:
+    inputs = (await books.look()).inputs
+
+    async def page(after_id: str) -> list[Comparison]:
+        return await books.mismatches(inputs.epoch, after_id, _PAGE)
+
+    counted = inputs.strata.get(ALL, Columns())
+    return await _tallied(page), counted.matched + counted.mismatched
+
+
+async def _tallied(page: Callable[[str], Awaitable[list[Comparison]]]) -> tuple[Cause, ...]:
+    tally, after_id = CauseTally(), ""
+    while found := await page(after_id):
+        for comparison in found:
+            tally.add(comparison)
+        after_id = found[-1].evaluation_id
+    return tally.causes()
 
 
 def _document(cause: Cause) -> dict[str, Any]:

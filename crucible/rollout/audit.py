@@ -9,6 +9,9 @@ import orjson
 from crucible.models.frozen import Frozen
 from crucible.rollout.stage import Rollout
 
+ITSELF = "crucible"
+"""Who the log names for what happens by itself."""
+
 GENESIS = "0" * 64
 """What stands for the hash of the entry before the first."""
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.errors import GateRefused, InputError, RolloutConflict
+from crucible.models import Comparison
 from crucible.rollout.assessment import Assessment
 from crucible.rollout.audit import AuditEntry
 from crucible.rollout.epoch import Epoch, EpochKey
@@ -16,9 +17,11 @@ from crucible.rollout.status import RolloutStatus, detector_status, status
 from crucible.rollout.transition import back, changed, forward, into_epoch
 from crucible.store import rollout_state
 from crucible.store.database import Database
+from crucible.store.encoding import comparison_of
 from crucible.store.replay import Verification, assessed, verify
 from crucible.store.rollout_inputs import (
     left_open,
+    mismatches,
     random_reference,
     read_detectors,
     read_inputs,
@@ -199,6 +202,12 @@ class RolloutStore:
         """At most ``limit`` mismatches of traffic that were never run again, the oldest first."""
         async with self._database.read() as connection:
             return list(await connection.scalars(unconfirmed(limit)))
+
+    async def mismatches(self, epoch: int, after_id: str, limit: int) -> list[Comparison]:
+        """At most ``limit`` mismatches of traffic in ``epoch`` with ids above ``after_id``, by id."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(mismatches(epoch, after_id, limit))
+            return [comparison_of(row) for row in rows]
 
     async def left_open(self, after_id: str, limit: int) -> list[tuple[str, str]]:
         """Ids and names of at most ``limit`` evaluations of traffic without a column, above ``after_id``."""

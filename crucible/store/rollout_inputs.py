@@ -11,6 +11,7 @@ from crucible.evidence import rank_bounds
 from crucible.models import Classification
 from crucible.rollout.epoch import Epoch
 from crucible.rollout.inputs import Columns, EpochInputs, LegTimes, MutantCount, NoiseCount
+from crucible.store.queries import ledger_rows
 from crucible.store.rollout_state import newest_seq
 from crucible.store.rollout_tables import COLUMNS, counters, detectors, evidence, tallies
 from crucible.store.tables import evaluations, observations
@@ -72,6 +73,20 @@ def random_reference() -> Select[tuple[str]]:
         )
         .order_by(func.random())
         .limit(1)
+    )
+
+
+def mismatches(epoch: int, after_id: str, limit: int) -> Select[Any]:
+    """Rows of ``queries.ledger_rows``: the mismatches of traffic in one epoch."""
+    return (
+        ledger_rows()
+        .where(
+            evaluations.c.epoch == epoch,
+            evaluations.c.classification == Classification.MISMATCH,
+            evaluations.c.id > after_id,
+        )
+        .order_by(evaluations.c.id)
+        .limit(limit)
     )
 
 

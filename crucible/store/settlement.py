@@ -14,6 +14,7 @@ from crucible.evidence import Detector
 from crucible.models import Classification, Comparison
 from crucible.mutants import MutantKind
 from crucible.rollout.answering import answered_by, is_orphaned
+from crucible.rollout.audit import ITSELF
 from crucible.rollout.epoch import Epoch
 from crucible.rollout.stage import Rollout, Route, Stage
 from crucible.rollout.transition import back
@@ -24,9 +25,6 @@ from crucible.store.rollout_inputs import read_detectors
 from crucible.store.rollout_state import Reason, newest_seq, read_epoch, read_state, write_state
 from crucible.store.rollout_tables import detectors, evidence
 from crucible.store.tally import Moves, put
-
-ACTOR = "crucible"
-"""Who the audit log names for what happens by itself."""
 
 
 class Settlement:
@@ -142,7 +140,7 @@ class Settlement:
             if alarmed
             else "a critical mismatch was confirmed"
         )
-        why = Reason(ACTOR, "rollback", f"{what}, at evaluation {pair.evaluation_id}", because)
+        why = Reason(ITSELF, "rollback", f"{what}, at evaluation {pair.evaluation_id}", because)
         after = back(self._rollout)
         await write_state(self._connection, self._rollout, after, why, self._seq)
         self._rollout = after

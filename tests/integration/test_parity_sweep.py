@@ -78,9 +78,14 @@ def eventually(found: Callable[[], Any]) -> Any:
 
 
 def started(prefect: httpx.Client, **parameters: object) -> str:
-    """The id of a run of the deployment, started as by its form."""
-    deployment = prefect.get(f"deployments/name/{DEPLOYMENT}").raise_for_status().json()
-    body = {"parameters": {"min_evaluations": 1} | parameters}
+    """The id of a sweep, started as by the form of its deployment."""
+    return started_by(prefect, DEPLOYMENT, {"min_evaluations": 1} | parameters)
+
+
+def started_by(prefect: httpx.Client, name: str, parameters: dict[str, object]) -> str:
+    """The id of a run of the deployment ``name``."""
+    deployment = prefect.get(f"deployments/name/{name}").raise_for_status().json()
+    body = {"parameters": parameters}
     return str(_post(prefect, f"deployments/{deployment['id']}/create_flow_run", body)["id"])
 
 
@@ -229,6 +234,17 @@ def test_a_sweep_cancelled_in_the_prefect_ui_accounts_for_every_evaluation(
     assert counted[None] == 0
     assert counted["cancelled"] > 0
     assert counted.total() == 60
+
+
+def test_the_migration_can_be_driven_from_the_prefect_ui(scheduled: Scheduled, prefect: httpx.Client) -> None:
+    there = started_by(prefect, "rollout/gated", {"until": "shadow"})
+    assert ended(prefect, there)[:2] == ("COMPLETED", "Completed")
+
+    waits = started_by(prefect, "rollout/gated", {"until": "canary", "every_s": 0.2})
+    shown = eventually(lambda: artifacts_of(prefect, waits))["rollout"]["data"]
+    assert "| parity | waiting |" in shown
+    assert scheduled.crucible.run("rollout", "rollback").code == 0
+    assert ended(prefect, waits)[0] == "FAILED"
 
 
 def test_the_next_sweeps_are_due_when_the_schedule_says(scheduled: Scheduled, prefect: httpx.Client) -> None:

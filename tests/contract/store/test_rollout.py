@@ -250,6 +250,17 @@ async def test_what_changes_nothing_is_refused_and_what_moves_nothing_keeps_the_
     assert (await store.rollout.look()).assessment.gate("step").numbers["new_pairs"] == 7
 
 
+async def test_mismatches_of_traffic_are_had_by_epoch_page_by_page(store: Store) -> None:
+    ids = await mismatched(store, 3)
+    await matched(store, 2)
+
+    first = await store.rollout.mismatches(0, "", 2)
+    rest = await store.rollout.mismatches(0, first[-1].evaluation_id, 2)
+
+    assert [each.evaluation_id for each in (*first, *rest)] == ids
+    assert await store.rollout.mismatches(1, "", 2) == []
+
+
 async def test_what_was_left_open_is_known_page_by_page(store: Store) -> None:
     ids = await submitted(store, 5)
     await store.settle([comparison(ids[1])])
