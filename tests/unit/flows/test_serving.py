@@ -10,7 +10,7 @@ from crucible.models import Verdict
 from crucible.settings import ScheduleSettings, load
 from flows.parity_form import Notify
 from flows.parity_sweep import parity_sweep
-from flows.serving import deployment
+from flows.serving import sweeps
 
 HERE = Path.cwd()
 
@@ -57,7 +57,7 @@ async def test_the_deployment_is_scheduled_and_filled_by_settings(monkeypatch: p
     monkeypatch.setenv("CRUCIBLE_SCHEDULE_TIMEZONE", "Europe/Berlin")
     monkeypatch.setenv("CRUCIBLE_SCHEDULE_CORPORA", "bundled, some/corpus.jsonl")
     monkeypatch.setenv("CRUCIBLE_SCHEDULE_RECORDED", "500")
-    made = await deployment(load(ScheduleSettings))
+    made = await sweeps(load(ScheduleSettings))
     [schedule] = made.schedules or []
     assert schedule.schedule.model_dump(include={"cron", "timezone"}) == {
         "cron": "30 2 * * 1",
@@ -71,12 +71,12 @@ async def test_the_deployment_is_scheduled_and_filled_by_settings(monkeypatch: p
 
 
 async def test_an_empty_cron_expression_is_no_schedule() -> None:
-    assert not (await deployment(ScheduleSettings(cron=""))).schedules
+    assert not (await sweeps(ScheduleSettings(cron=""))).schedules
 
 
 async def test_what_is_no_cron_expression_is_named() -> None:
     with pytest.raises(SettingsError, match=r"^CRUCIBLE_SCHEDULE_CRON='at night': "):
-        await deployment(ScheduleSettings(cron="at night"))
+        await sweeps(ScheduleSettings(cron="at night"))
 
 
 def test_what_is_no_time_zone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
