@@ -140,8 +140,11 @@ class RolloutStore:
     ) -> Change:
         """Change fields of the rollout. What gives Celery more answers has to pass the gates, unless forced.
 
-        Raises what ``advance`` raises, and ``InputError`` when nothing would change or a value does not fit.
+        Where all is so already, nothing is changed. Raises what ``advance`` raises, and ``InputError`` when
+        nothing is named or a value does not fit.
         """
+        if not changes and not new_epoch:
+            raise InputError("nothing to set; name what is to change, as in --share 5")
         async with self._database.write() as connection:
             look = await _look(connection, version)
             before = look.state.rollout
@@ -152,7 +155,7 @@ class RolloutStore:
                 number = await rollout_state.add_epoch(connection, fresh)
                 after = into_epoch(after, number).model_copy(update={"version": before.version + 1})
             if after.model_copy(update={"version": before.version}) == before:
-                raise InputError("that is how it is already; name what is to change, as in --share 5")
+                return Change(before, before, look.assessment)
             look = look.under(after.rules)
             if _gives_more(before, after) and not force:
                 step = Step(stage=after.stage, share=after.share)
