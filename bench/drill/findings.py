@@ -39,7 +39,7 @@ class Findings:
     by_celery: int
     wrong_before: int
     wrong_after: int
-    lost: int
+    lost: tuple[str, ...]
     faults_in_books: tuple[str, ...]
 
     @property
@@ -67,7 +67,8 @@ class Findings:
         """The rest, in a sentence."""
         books = "; ".join(self.faults_in_books) or "all of it follows from the raw pairs"
         return (
-            f"{self.answered:,} evaluations answered, {self.by_celery:,} by Celery; {self.lost:,} lost.\n"
+            f"{self.answered:,} evaluations answered, {self.by_celery:,} by Celery;"
+            f" {len(self.lost):,} lost{': ' if self.lost else ''}{', '.join(self.lost)}.\n"
             f"Wrong answers: {self.wrong_before:,} before a detector fired, {self.wrong_after:,} after.\n"
             f"The log: {books}."
         )

@@ -164,7 +164,7 @@ async def _findings(store: Store, traffic: Traffic, strikes: list[Strike]) -> Fi
         by_celery=sum(each.answered_by == "celery" for each in traffic.answered),
         wrong_before=len(wrong) - len(late),
         wrong_after=len(late),
-        lost=len(traffic.lost),
+        lost=tuple(traffic.lost),
         faults_in_books=verification.faults,
     )
 
