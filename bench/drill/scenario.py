@@ -63,11 +63,15 @@ SHORT = Plan(
     is_short=True,
 )
 FULL = Plan(
-    tuple(
-        (stage, fault)
-        for stage in (Stage.CELERY, Stage.LIVE, Stage.CANARY, Stage.SHADOW)
-        for fault in Fault
-        if fault is not Fault.NONE
+    (
+        (Stage.CELERY, Fault.AWAY),
+        (Stage.CELERY, Fault.WRONG_OUTPUT),
+        (Stage.LIVE, Fault.CUT_SHORT),
+        (Stage.LIVE, Fault.WRONG_EXIT_CODE),
+        (Stage.CANARY, Fault.WRONG_EXIT_CODE),
+        (Stage.CANARY, Fault.AWAY),
+        (Stage.SHADOW, Fault.WRONG_OUTPUT),
+        (Stage.SHADOW, Fault.AWAY),
     ),
     is_short=False,
 )
