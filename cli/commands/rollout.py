@@ -124,7 +124,7 @@ def change(
     ] = None,
     no_rules: Annotated[bool, typer.Option("--no-rules", help="Drop all rules.")] = False,
     new_epoch: Annotated[
-        bool, typer.Option("--new-epoch", help="Forget the evidence and begin to collect anew, at shadow.")
+        bool, typer.Option("--new-epoch", help="Forget the evidence; from beyond shadow, back to it.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Ask no gate. The log says so for ever.")] = False,
     actor: Actor,
