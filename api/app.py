@@ -9,6 +9,7 @@ from api.routes.evaluations import evaluations_router
 from api.routes.health import health_router, readiness_router
 from api.routes.plots import plots_router
 from api.routes.rollout import rollout_router
+from api.routes.sweeps import sweeps_router
 from api.wiring import Parts
 
 
@@ -22,5 +23,6 @@ def create_app(parts: Parts, key: SecretStr) -> FastAPI:
     app.include_router(plots_router(parts.store.sweep))
     app.include_router(readiness_router(parts.readiness), dependencies=guard)
     app.include_router(evaluations_router(parts.desk), dependencies=guard)
+    app.include_router(sweeps_router(parts.store, parts.cancel_sweep), dependencies=guard)
     app.include_router(rollout_router(parts.store.rollout), dependencies=guard)
     return app

@@ -1,5 +1,6 @@
 """Where evaluations are handed in and asked for: the ledger first, then the queue, then the wait."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 
 from api.answers import Answers, EvaluationState
@@ -10,18 +11,28 @@ from api.starter import MOST_WAITING, Starter, Ticket
 from api.waiters import Waiters
 from crucible.store import Store
 
+CancelEvaluations = Callable[[Sequence[str]], Awaitable[None]]
+"""See ``flows.cancel.cancel_evaluations``."""
+
 
 class Desk:
     """What the endpoints of evaluations do. It needs a starter that runs."""
 
     def __init__(
-        self, store: Store, starter: Starter, waiters: Waiters, languages: Languages, answers: Answers
+        self,
+        store: Store,
+        starter: Starter,
+        waiters: Waiters,
+        languages: Languages,
+        answers: Answers,
+        cancel_evaluations: CancelEvaluations,
     ) -> None:
         self._store = store
         self._starter = starter
         self._waiters = waiters
         self._languages = languages
         self._answers = answers
+        self._cancel_evaluations = cancel_evaluations
 
     async def submit(self, order: Order, wait_s: float) -> tuple[list[EvaluationState], bool]:
         """Enter an order in the ledger, queue it, and wait for its comparisons at most ``wait_s`` seconds.
@@ -45,6 +56,18 @@ class Desk:
         """Where an evaluation stands by the ledger; null when there is none of that id."""
         row = await self._store.evaluation_state(evaluation_id)
         return None if row is None else self._answers.of_row(row, self._starter.flow_run_id(evaluation_id))
+
+    async def cancel(self, evaluation_id: str) -> EvaluationState | None:
+        """Cancel an evaluation unless it is settled, and say how it is settled; null when there is none.
+
+        Raises ``PlatformError`` when a server is away that must know of it.
+        """
+        state = await self.state(evaluation_id)
+        if state is None or state.classification is not None:
+            return state
+        self._starter.withdraw(evaluation_id)
+        await self._cancel_evaluations([evaluation_id])
+        return await self.state(evaluation_id)
 
     async def _refuse_languages(self, order: Order) -> None:
         wanted = {each.evaluation.language for each in order.submissions}

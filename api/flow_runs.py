@@ -1,25 +1,30 @@
 """The flows that the API starts."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from prefect.client.schemas.objects import FlowRun
 
 from api.starter import Ticket
 from api.waiters import Waiters
+from crucible.errors import Cancelled
 from flows.confirm import confirm
 from flows.evaluate import named
+from flows.flow_runs import unless_cancelled
 from flows.host import FlowHost
 
 
 async def evaluate_batch(batch: Sequence[Ticket], on_started: Callable[[str], None]) -> None:
-    """One flow run ``evaluate`` for ``batch``; raises whatever ends it early."""
+    """One flow run ``evaluate`` for ``batch``; raises whatever ends it early but that it was cancelled."""
 
     async def note_start(flow: object, flow_run: FlowRun, state: object) -> None:  # noqa: ARG001 (Prefect's)
         on_started(str(flow_run.id))
 
     first, more = batch[0].name, len(batch) - 1
     flow = named(f"{first} and {more} more" if more else first)
-    await flow.with_options(on_running=[note_start])([ticket.id for ticket in batch])
+    ids = [ticket.id for ticket in batch]
+    with suppress(Cancelled):
+        await unless_cancelled(flow.with_options(on_running=[note_start])(ids))
 
 
 async def confirm_mismatches(host: FlowHost, waiters: Waiters, evaluation_ids: Sequence[str]) -> None:

@@ -61,6 +61,13 @@ class Starter:
         self._waiting.extend(tickets)
         self._arrived.set()
 
+    def withdraw(self, evaluation_id: str) -> None:
+        """Take an evaluation out of the queue, if it waits there."""
+        for ticket in self._waiting:
+            if ticket.id == evaluation_id:
+                self._waiting.remove(ticket)
+                return
+
     def flow_run_id(self, evaluation_id: str) -> str | None:
         """The flow run in which an evaluation is under way now, if it is."""
         return self._flow_run_ids.get(evaluation_id)
@@ -71,6 +78,9 @@ class Starter:
             await self._arrived.wait()
             await self._room.acquire()
             batch = self._take()
+            if not batch:  # all that waited were withdrawn
+                self._room.release()
+                continue
             started = asyncio.Event()
             running = asyncio.create_task(self._run_batch(batch, started))
             self._running.add(running)

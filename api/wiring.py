@@ -15,12 +15,14 @@ from api.flow_runs import confirm_mismatches, evaluate_batch
 from api.languages import Languages
 from api.options import ApiOptions
 from api.readiness import Readiness
+from api.routes.sweeps import CancelSweep
 from api.starter import Starter, Ticket
 from api.waiters import Waiters
 from crucible.errors import PlatformError
 from crucible.models import Classification, Comparison, Evaluation
 from crucible.store import Store
 from flows.alarm import Alarm
+from flows.cancel import cancel_evaluations, cancel_sweep
 from flows.epochs import Epochs
 from flows.host import FlowHost, flow_host
 from flows.noise import NoiseSampler
@@ -41,6 +43,7 @@ class Parts:
     readiness: Readiness
     waiters: Waiters
     store: Store
+    cancel_sweep: CancelSweep
 
 
 @asynccontextmanager
@@ -61,8 +64,9 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
         with closing(languages), closing(epochs):
             await _ask_first(languages, epochs)
             async with aclosing(readiness), _flows_running(host, waiters, epochs) as starter:
-                desk = Desk(host.store, starter, waiters, languages, answers)
-                yield Parts(desk, readiness, waiters, host.store)
+                cancel = partial(cancel_evaluations, host)
+                desk = Desk(host.store, starter, waiters, languages, answers, cancel)
+                yield Parts(desk, readiness, waiters, host.store, partial(cancel_sweep, host))
 
 
 @asynccontextmanager
@@ -90,6 +94,7 @@ async def _flows_running(host: FlowHost, waiters: Waiters, epochs: Epochs) -> As
             yield starter
         finally:
             starting.cancel()
+            host.leave()
             await starter.close(_FINISH_WITHIN_S)
             for each in others:
                 each.cancel()

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from crucible.errors import CrucibleError, GateRefused, InputError, RolloutConflict
+from crucible.errors import Cancelled, CrucibleError, GateRefused, InputError, RolloutConflict
 from crucible.models import Classification, Verdict
 
 
@@ -25,7 +25,12 @@ def known(error: BaseException) -> CrucibleError | None:
 
 
 def of_error(error: CrucibleError) -> Exit:
-    """Wrong input is the user's to mend, a refusal is nobody's fault; all else is the platform's."""
+    """Wrong input is the user's to mend; a refusal, or that it was cancelled, is nobody's fault.
+
+    All else is the platform's.
+    """
+    if isinstance(error, Cancelled):
+        return Exit.INTERRUPTED
     if isinstance(error, (GateRefused, RolloutConflict)):
         return Exit.FAILED
     return Exit.USAGE if isinstance(error, InputError) else Exit.PLATFORM_FAULT

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
-from crucible.errors import CrucibleError
+from crucible.errors import Cancelled, CrucibleError
 
 T = TypeVar("T")
 
@@ -45,6 +45,10 @@ def run(work: Coroutine[Any, Any, T]) -> T:
             pass
         try:
             return outcome.result()
+        except Cancelled:
+            if received:
+                raise SystemExit(128 + received[0]) from None
+            raise
         except CrucibleError:
             raise
         except BaseException:

@@ -1,5 +1,6 @@
 """What sweeps and evaluations run in: a local stack, and a flow host in this process."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +12,8 @@ from cli.terminal.stack_view import starting_view
 from crucible.settings import Settings
 from deployments.stack import StackState, prefect_client_environment, running_stack
 
+_END_WITHIN_S = 20.0
+
 
 @dataclass(frozen=True)
 class Flows:
@@ -19,6 +22,7 @@ class Flows:
     host: Any
     evaluate: Any
     confirm: Any
+    flow_runs: Any
     cancel: Any
     sweep: Any
     outcome: Any
@@ -41,7 +45,21 @@ async def flows(settings: Settings, state: StackState) -> AsyncIterator[Flows]:
     for what in ("HANDLERS_CONSOLE", "INTERNAL"):
         os.environ[f"PREFECT_LOGGING_{what}_LEVEL"] = "CRITICAL"
     host, session = import_module("flows.host"), import_module("flows.session")
-    endpoints = host.Endpoints(state.database_url, state.redis_url, state.celery_redis_url)
-    names = ("evaluate", "confirm", "cancel", "sweep", "outcome")
+    endpoints = host.Endpoints(
+        state.database_url,
+        state.redis_url,
+        state.celery_redis_url,
+        state.executor_urls,
+        state.executor_token,
+    )
+    names = ("evaluate", "confirm", "flow_runs", "cancel", "sweep", "outcome")
     async with session.prefect_session(), host.flow_host(endpoints) as current:
         yield Flows(current, *(import_module(f"flows.{name}") for name in names))
+
+
+async def end(flow: asyncio.Future[Any]) -> None:
+    """Cancel a flow that runs, and let it settle what it leaves open: it needs its host for that."""
+    flow.cancel()
+    done, _ = await asyncio.wait({flow}, timeout=_END_WITHIN_S)
+    # Looked at, or asyncio would complain that nobody did: that it was cancelled is no news.
+    await asyncio.gather(*done, return_exceptions=True)

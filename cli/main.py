@@ -10,6 +10,8 @@ import typer
 from cli import exits
 from cli.commands import (
     bench,
+    breakers,
+    cancel,
     causes,
     corpus,
     down,
@@ -41,6 +43,7 @@ def build() -> typer.Typer:
     app.callback()(_options)
     app.command("sweep")(sweep.command)
     app.command("evaluate")(evaluate.command)
+    app.command("cancel")(cancel.command)
     app.command("reproduce")(reproduce.command)
     app.command("causes")(causes.command)
     app.command("execute")(execute.command)
@@ -51,6 +54,7 @@ def build() -> typer.Typer:
     app.command("up")(up.command)
     app.command("down")(down.command)
     app.command("status")(status.command)
+    app.command("breakers")(breakers.command)
     app.command("bench")(bench.command)
     return app
 

@@ -3,13 +3,11 @@
 import asyncio
 from importlib import import_module
 
-from cli.hosting import Flows, flows, stack
+from cli.hosting import Flows, end, flows, stack
 from cli.terminal.progress_view import SweepProgress
 from crucible.models import Comparison, Counts
 from crucible.reproducer import Reproducer
 from crucible.settings import Settings
-
-_END_WITHIN_S = 20.0
 
 
 async def run_reproduce(settings: Settings, evaluation_id: str, at_most: int) -> Reproducer | None:
@@ -32,13 +30,11 @@ async def _reproduced(current: Flows, evaluation_id: str, at_most: int) -> Repro
             progress.update(counts, "reducing")
 
         with current.host.listening(tried):
-            reducing = asyncio.ensure_future(flow(evaluation_id, at_most))
+            reducing = asyncio.ensure_future(current.flow_runs.unless_cancelled(flow(evaluation_id, at_most)))
             try:
                 await asyncio.wait({reducing})
             except asyncio.CancelledError:
-                # The flow settles what it leaves open, and needs the host for that, which is about to close.
-                reducing.cancel()
-                await asyncio.wait({reducing}, timeout=_END_WITHIN_S)
+                await end(reducing)
                 raise
     found: Reproducer | None = reducing.result()
     return found

@@ -2,11 +2,12 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cli.hosting import Flows, flows, stack
+from cli.hosting import Flows, end, flows, stack
 from cli.terminal.progress_view import SweepProgress
 from crucible.corpus import validate
 from crucible.errors import InputError
@@ -18,7 +19,6 @@ from executors.languages import LANGUAGES
 from flows.languages import languages_of_all
 
 _REFRESH_S = 0.25
-_END_WITHIN_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -62,18 +62,21 @@ async def run_evaluation(settings: Settings, evaluation: Evaluation) -> Comparis
         async with flows(settings, state) as current:
             store, new_id = import_module("crucible.store"), new_evaluation_id()
             await current.host.store.submit([store.Submission(new_id, evaluation)])
-            try:
-                (comparison,) = (await current.evaluate.named(evaluation.id)([new_id])).comparisons
-                if comparison.classification is Classification.MISMATCH:
-                    (comparison,) = await current.confirm.confirm(current.host, [comparison])
-            except BaseException:
-                await current.cancel.cancel_evaluation(current.host, new_id)
-                raise
-            return Comparison.model_validate(comparison)
+            settle = partial(current.cancel.settle_cancelled, current.host, [new_id])
+            found = await current.cancel.settling_if_it_fails(_evaluated(current, evaluation, new_id), settle)
+            return Comparison.model_validate(found)
 
 
 async def _languages(state: StackState) -> dict[str, str]:
     return await asyncio.to_thread(languages_of_all, state.executor_urls, state.executor_token)
+
+
+async def _evaluated(current: Flows, evaluation: Evaluation, new_id: str) -> Any:
+    flow = current.evaluate.named(evaluation.id)
+    (comparison,) = (await current.flow_runs.unless_cancelled(flow([new_id]))).comparisons
+    if comparison.classification is Classification.MISMATCH:
+        (comparison,) = await current.confirm.confirm(current.host, [comparison])
+    return comparison
 
 
 def _require_rereadable(corpora: tuple[Path, ...]) -> None:
@@ -94,16 +97,12 @@ async def _swept(current: Flows, request: Any, total: int) -> SweepReport:
     tracker = import_module("flows.host").Tracker()
     current.host.trackers[sweep_id] = tracker
     with SweepProgress(total) as progress:
-        sweeping = asyncio.ensure_future(
-            current.sweep.sweep.with_options(flow_run_name=sweep_id)(sweep_id, request)
-        )
+        sweeping = asyncio.ensure_future(current.sweep.swept(sweep_id, request))
         try:
             while not (await asyncio.wait({sweeping}, timeout=_REFRESH_S))[0]:
                 progress.update(tracker.counts, tracker.phase)
         except asyncio.CancelledError:
-            # The flow settles what it leaves open, for which it needs the host that we are about to close.
-            sweeping.cancel()
-            await asyncio.wait({sweeping}, timeout=_END_WITHIN_S)
+            await end(sweeping)
             progress.update(tracker.counts, "cancelled")
             raise
         report = SweepReport.model_validate(sweeping.result())

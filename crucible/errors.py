@@ -7,16 +7,21 @@
     ├── PlatformError             Crucible or a part it needs failed; never a program's fault (exit 4)
     │   ├── SandboxUnavailable    this machine cannot isolate programs the way it was asked to
     │   ├── ExecutorUnavailable   an executor did not answer, or answered with a fault of its own
+    │   │   └── ExecutorFault     one attempt failed; the next one may not
     │   ├── ServiceUnavailable    Redis, Prefect or another server is not there
+    │   ├── CircuitOpen           a part failed so often that it is left alone for a while
     │   ├── StoreError            the store cannot be opened, or holds what no version of Crucible wrote
     │   ├── StackError            the local stack could not be started or stopped
     │   └── LedgerImbalance       the columns of the ledger do not add up
     ├── GateRefused               the evidence does not allow the step that was asked for (exit 1, HTTP 409)
     ├── RolloutConflict           somebody else changed the rollout in between (exit 1, HTTP 409)
+    ├── Cancelled                 somebody cancelled what was asked for (exit 130)
     └── AlreadyRunning            what was asked to start is running already (exit 0: the wish is met)
 
 A message says what was wrong, with the value, and the remedy, in one line.
 """
+
+import time
 
 
 class CrucibleError(Exception):
@@ -52,8 +57,31 @@ class ExecutorUnavailable(PlatformError):
     """An executor could not be reached or failed by itself; the same request may be sent again."""
 
 
+class ExecutorFault(ExecutorUnavailable):
+    """One attempt failed by the fault of ``executor``; the next may not. ``cause`` is a word for metrics."""
+
+    def __init__(self, executor: str, cause: str, problem: str) -> None:
+        self.executor, self.cause = executor, cause
+        super().__init__(problem)
+
+
 class ServiceUnavailable(PlatformError):
     """A server that Crucible needs (Redis, Prefect, the store's database) does not answer."""
+
+
+class CircuitOpen(PlatformError):
+    """``dependency`` failed so often that it is not asked now; worth another try in ``retry_in_s`` seconds.
+
+    Nothing was sent to it.
+    """
+
+    def __init__(self, dependency: str, retry_in_s: float) -> None:
+        self.dependency, self.retry_in_s = dependency, retry_in_s
+        until = time.strftime("%H:%M:%S", time.gmtime(time.time() + retry_in_s))
+        super().__init__(
+            f"{dependency} unavailable: breaker open until {until} UTC; see whether it runs "
+            "(`crucible status`, `crucible breakers`)"
+        )
 
 
 class StoreError(PlatformError):
@@ -81,6 +109,10 @@ class GateRefused(CrucibleError):
 
 class RolloutConflict(CrucibleError):
     """The rollout is no longer what the caller saw when asking for a change; nothing was changed."""
+
+
+class Cancelled(CrucibleError):
+    """Somebody cancelled what was asked for. Nobody's fault; the ledger says what became of it."""
 
 
 class AlreadyRunning(CrucibleError):

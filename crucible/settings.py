@@ -151,6 +151,29 @@ class WorkerSettings(BaseSettings):
     retry_s: Positive = Field(5, description="Seconds over which a worker retries an unreachable executor.")
 
 
+class BreakerSettings(BaseSettings):
+    """When a part that fails is left alone, and for how long. The same for every process of one stack."""
+
+    model_config = SettingsConfigDict(env_prefix="CRUCIBLE_BREAKER_", frozen=True, extra="ignore")
+
+    ratio: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="Part of calls that fail when it opens."
+    )
+    minimum: Count = Field(10, description="Calls within the window before it can open.")
+    window_s: Annotated[float, Field(ge=0.5)] = Field(10, description="Seconds over which calls are counted.")
+    open_s: Annotated[float, Field(ge=0.5)] = Field(
+        5, description="Seconds it stays open at first; twice as long each time that a probe fails."
+    )
+    longest_open_s: Annotated[float, Field(ge=0.5)] = Field(60, description="Seconds it stays open at most.")
+    probe_s: Annotated[float, Field(ge=0.5)] = Field(
+        10, description="Seconds after which the place of a probe whose process died is free again."
+    )
+    park_s: NotNegative = Field(
+        30,
+        description="Seconds a Celery run waits for executor-3's breaker before it is reported unavailable.",
+    )
+
+
 class FlowSettings(BaseSettings):
     """How flows cut, send and wait."""
 
@@ -166,6 +189,10 @@ class FlowSettings(BaseSettings):
     )
     resend_after_s: Positive = Field(
         15, description="Seconds after which an evaluation nobody has claimed is sent again under its id."
+    )
+    deadline_s: Positive | None = Field(
+        None,
+        description="Seconds after which what is open in a flow run is cancelled; unset: never.",
     )
     max_faults: Count = Field(
         3, description="Platform faults reported for one (evaluation, leg) after which it is unpaired."

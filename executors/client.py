@@ -1,55 +1,59 @@
 """The client of the executor service: one run in, the bytes of one observation out."""
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NoReturn
 
 import orjson
 import urllib3
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_delay,
-    wait_random_exponential,
-)
+from pydantic import ValidationError
+from tenacity import RetryCallState, Retrying
 
-from crucible.errors import CrucibleError, ExecutorUnavailable, InputError, SettingsError
+from crucible.errors import CrucibleError, ExecutorFault, ExecutorUnavailable, InputError, SettingsError
+from crucible.models import Observation
+from crucible.retries import Patience, told
+from executors.gates import Gate, OpenGate, Outcome, Turns
 
 _CALLERS_FAULT = frozenset({400, 404, 405, 413, 415, 422})
+_BUSY = str(HTTPStatus.TOO_MANY_REQUESTS.value)
 _CONNECT_WITHIN_S = 3.0
 _QUESTION_WITHIN_S = 10.0
-
-
-class _PassingFaultError(Exception):
-    """A fault of the platform that may be over by the next attempt; its text says what it was."""
 
 
 class ExecutorClient:
     """Runs programs on the executors at ``urls``, the first one first. Safe to use from several threads.
 
-    Faults of the platform are retried over ``retry_s`` seconds, each time at the next URL. That is
-    safe because an executor that gets an id again joins the run under way or repeats its answer.
-    ``connections`` is how many requests to one executor may be under way at once.
+    Faults of the platform are tried again over ``retry_s`` seconds, each time at the next URL. That is
+    safe because an executor that gets an id again joins the run under way or repeats its answer. An
+    executor whose gate is shut is passed over. ``connections`` is how many requests to one executor may
+    be under way at once.
     """
 
-    def __init__(self, urls: Sequence[str], token: str, retry_s: float, connections: int) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        token: str,
+        retry_s: float,
+        connections: int,
+        gate_of: Callable[[str], Gate] = OpenGate,
+    ) -> None:
         if not urls:
             raise SettingsError(
                 "no executor is named; set CRUCIBLE_LEGACY_EXECUTOR_URLS or CRUCIBLE_CELERY_EXECUTOR_URL"
             )
-        self._retry_s = retry_s
+        self._patience = Patience(retry_s)
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._pools = tuple(_pool(url, connections) for url in urls)
+        self._gates = tuple(gate_of(url) for url in urls)
 
     def execute(
         self, run_id: str, language: str, code: str, stdin: str, limits: Mapping[str, object]
     ) -> bytes:
         """The JSON of the observation of one run, byte for byte as the executor wrote it.
 
-        Raises ``InputError`` when the executor refuses the request (unknown language, too large) and
-        ``ExecutorUnavailable`` when none of the executors gave an answer in time.
+        Raises ``InputError`` when the executor refuses the request (unknown language, too large),
+        ``CircuitOpen`` at once when no executor may be asked now, and ``ExecutorUnavailable`` when none
+        gave an answer in time.
         """
         body = orjson.dumps(
             {"id": run_id, "language": language, "code": code, "stdin": stdin, "limits": limits}
@@ -72,35 +76,64 @@ class ExecutorClient:
             pool.close()
 
     def _ask(self, method: str, path: str, timeout_s: float, body: bytes | None = None) -> bytes:
-        pools = itertools.cycle(self._pools)
+        turns = Turns(self._gates, _judge, lambda error: isinstance(error, ExecutorFault))
         retrying = Retrying(
-            retry=retry_if_exception_type(_PassingFaultError),
-            wait=wait_random_exponential(multiplier=0.05, max=1.0),
-            stop=stop_after_delay(self._retry_s),
-            retry_error_callback=self._give_up,
+            before=turns.before,
+            retry=turns.retry,
+            wait=self._patience.wait,
+            stop=self._patience.stop,
+            before_sleep=told("executor"),
+            retry_error_callback=_give_up,
         )
-        answer: bytes = retrying(lambda: self._once(next(pools), method, path, timeout_s, body))
+        answer: bytes = retrying(self._attempt, turns, method, path, timeout_s, body)
+        return answer
+
+    def _attempt(self, turns: Turns, method: str, path: str, timeout_s: float, body: bytes | None) -> bytes:
+        if turns.ticket:  # an executor that hangs must not keep the program that is to probe it
+            self._once(turns.chosen, "GET", "/health", _QUESTION_WITHIN_S)
+        answer = self._once(turns.chosen, method, path, timeout_s, body)
+        if path == "/execute":
+            _check_observation(self._gates[turns.chosen].name, answer)
         return answer
 
     def _once(
-        self, pool: urllib3.HTTPConnectionPool, method: str, path: str, timeout_s: float, body: bytes | None
+        self, number: int, method: str, path: str, timeout_s: float, body: bytes | None = None
     ) -> bytes:
+        pool, executor = self._pools[number], self._gates[number].name
         url = f"{pool.scheme}://{pool.host}:{pool.port}{path}"
         timeout = urllib3.Timeout(connect=_CONNECT_WITHIN_S, read=timeout_s)
         try:
             response = pool.urlopen(method, path, body, self._headers, retries=False, timeout=timeout)
         except urllib3.exceptions.HTTPError as error:
-            raise _PassingFaultError(f"{url}: {error}") from error
+            raise ExecutorFault(executor, type(error).__name__, f"{url}: {error}") from error
         if response.status == HTTPStatus.OK:
             return response.data
-        raise _refusal(url, response.status, response.data)
+        raise _refusal(executor, url, response.status, response.data)
 
-    def _give_up(self, state: RetryCallState) -> NoReturn:
-        cause = state.outcome.exception() if state.outcome else None
-        raise ExecutorUnavailable(
-            f"{cause}; {state.attempt_number} attempts in {state.seconds_since_start or 0:.1f} s; "
-            "see whether the executor runs (`crucible status`)"
-        ) from cause
+
+def _judge(error: BaseException) -> Outcome:
+    """An executor that refuses a request, or has enough to do, is a healthy one."""
+    if isinstance(error, ExecutorFault):
+        return "answered" if error.cause == _BUSY else "failed"
+    return "answered" if isinstance(error, CrucibleError) else "unknown"
+
+
+def _give_up(state: RetryCallState) -> NoReturn:
+    cause = state.outcome.exception() if state.outcome else None
+    raise ExecutorUnavailable(
+        f"{cause}; {state.attempt_number} attempts in {state.seconds_since_start or 0:.1f} s; "
+        "see whether the executor runs (`crucible status`)"
+    ) from cause
+
+
+def _check_observation(executor: str, answer: bytes) -> None:
+    try:
+        Observation.model_validate_json(answer)
+    except ValidationError as error:
+        said = answer[:80].decode("utf-8", "replace")
+        raise ExecutorFault(
+            executor, "NoObservation", f"{executor} answered {said!r}, which is no observation"
+        ) from error
 
 
 def _pool(url: str, connections: int) -> urllib3.HTTPConnectionPool:
@@ -117,13 +150,15 @@ def _seconds_for(limits: Mapping[str, object]) -> float:
     return (wall_s if isinstance(wall_s, int | float) else 10.0) * 5 + 60
 
 
-def _refusal(url: str, status: int, body: bytes) -> CrucibleError | _PassingFaultError:
+def _refusal(executor: str, url: str, status: int, body: bytes) -> CrucibleError:
     if status == HTTPStatus.UNAUTHORIZED:
         return ExecutorUnavailable(
             f"{url} refused the token; give workers and executors the same CRUCIBLE_EXECUTOR_TOKEN"
         )
     problem = f"{url} answered {status}: {_problem(body)}"
-    return InputError(problem) if status in _CALLERS_FAULT else _PassingFaultError(problem)
+    if status in _CALLERS_FAULT:
+        return InputError(problem)
+    return ExecutorFault(executor, str(status), problem)
 
 
 def _problem(body: bytes) -> str:

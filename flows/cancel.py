@@ -1,64 +1,59 @@
-"""What becomes of evaluations whose flow ends early: the ledger must account for them, too."""
+"""Cancels evaluations and sweeps: both legs stop, and the ledger says so."""
 
-import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
-import structlog
-
-from crucible.errors import CrucibleError
-from crucible.models import Classification, Comparison
 from flows.host import FlowHost
+from tasks.batch import cancelled
+from tasks.withdrawal import see_through
+
+T = TypeVar("T")
+
+Settle = Callable[[], Coroutine[Any, Any, None]]
+"""Settles as cancelled what a flow leaves open."""
 
 _PAGE = 1000
-_WITHIN_S = 10.0
+
+
+async def cancel_evaluations(host: FlowHost, evaluation_ids: Sequence[str]) -> None:
+    """Cancel evaluations, whichever process runs them; what was answered before keeps its column.
+
+    Nothing of them waits in a queue and none of their programs runs when it returns, unless a server could
+    not be reached: then the marks see to it. Raises ``ServiceUnavailable`` when those could not be made,
+    and nothing is cancelled then, and ``StoreError`` for an unknown id.
+    """
+    await host.exchange.cancel(evaluation_ids)
+    await settle_cancelled(host, evaluation_ids)
 
 
 async def cancel_sweep(host: FlowHost, sweep_id: str) -> None:
-    """Settle as cancelled whatever is open in a sweep; what was answered already keeps its column.
+    """Cancel a sweep, whichever process runs it: it submits no more, and what is open in it is cancelled.
 
-    Finishes although the caller has been cancelled, within seconds. Raises nothing: the reason why the
-    sweep ends early must not be covered up.
+    Also where that process is no more. Raises as ``cancel_evaluations`` does.
     """
-    await _see_through(_cancel_open(host, sweep_id))
+    await host.cancellations.mark([sweep_id])
+    while evaluation_ids := await host.store.unsettled(sweep_id, _PAGE):
+        await cancel_evaluations(host, evaluation_ids)
 
 
-async def cancel_evaluation(host: FlowHost, evaluation_id: str) -> None:
-    """As ``cancel_sweep``, for one evaluation."""
-    await _see_through(_cancel(host, [evaluation_id]))
-
-
-async def _cancel_open(host: FlowHost, sweep_id: str) -> None:
+async def settle_cancelled_sweep(host: FlowHost, sweep_id: str) -> None:
+    """Settle as cancelled whatever is open in a sweep whose flow run is ending here."""
     await host.settler.flush()
     while evaluation_ids := await host.store.unsettled(sweep_id, _PAGE):
-        await _cancel(host, evaluation_ids)
+        await settle_cancelled(host, evaluation_ids)
 
 
-async def _cancel(host: FlowHost, evaluation_ids: Sequence[str]) -> None:
-    # Behind the answers that came before: the first comparison of an evaluation stands.
-    for evaluation_id, evaluation in await host.store.load(evaluation_ids):
-        host.settler.put(
-            Comparison(
-                evaluation_id=evaluation_id,
-                name=evaluation.id,
-                language=evaluation.language,
-                classification=Classification.CANCELLED,
-            )
-        )
-    await host.settler.flush()
-
-
-async def _see_through(work: Coroutine[Any, Any, None]) -> None:
-    settling = asyncio.ensure_future(work)
+async def settling_if_it_fails(work: Awaitable[T], settle: Settle) -> T:
+    """What ``work`` returns; when it fails, ``settle`` accounts for what it leaves open first."""
     try:
-        done, _ = await asyncio.wait({settling}, timeout=_WITHIN_S)
-    finally:
-        settling.add_done_callback(_log_failure)
-    if not done:
-        settling.cancel()
+        return await work
+    except Exception:
+        await see_through(settle())
+        raise
 
 
-def _log_failure(settling: asyncio.Future[None]) -> None:
-    failure = None if settling.cancelled() else settling.exception()
-    if isinstance(failure, CrucibleError):
-        structlog.get_logger().error("not settled as cancelled", reason=str(failure))
+async def settle_cancelled(host: FlowHost, evaluation_ids: Sequence[str]) -> None:
+    """Settle evaluations as cancelled, behind the answers that came before: the first comparison stands."""
+    for evaluation_id, evaluation in await host.store.load(evaluation_ids):
+        host.settler.put(cancelled(evaluation_id, evaluation))
+    await host.settler.flush()

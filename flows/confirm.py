@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from crucible.confirm import confirmed, is_settled
 from crucible.models import Classification, Comparison, Evaluation, Observation
 from crucible.normalise import RuleSet
-from flows.evaluate import named
+from flows.evaluate import evaluated
 from flows.host import FlowHost
 
 _PAGE = 100
 _AT_ONCE = 4
+_NOT_SEEN = (Classification.UNPAIRED, Classification.CANCELLED)
 
 
 async def confirm_mismatches(host: FlowHost, sweep_id: str) -> list[str]:
@@ -49,7 +50,10 @@ async def confirm(host: FlowHost, group: Sequence[Comparison]) -> list[Compariso
     while open_ids:
         run += 1
         name = f"confirm {group[0].name if len(group) == 1 else f'{len(group)} mismatches'}, run {run}"
-        for again in (await named(name)(open_ids, run)).comparisons:
+        batch = await evaluated(name, open_ids, run)
+        if batch is None:
+            break  # cancelled; what it would have shown is not known
+        for again in batch.comparisons:
             seen[again.evaluation_id].append(again)
             await host.store.add_run(again.evaluation_id, run, again.legacy, again.celery)
         planned = host.settings.confirm_runs
@@ -63,14 +67,14 @@ async def confirm(host: FlowHost, group: Sequence[Comparison]) -> list[Compariso
 
 
 def _is_done(evaluation: Evaluation, runs: Sequence[Comparison], planned: int, rules: RuleSet) -> bool:
-    if runs[-1].classification is Classification.UNPAIRED:
+    if runs[-1].classification in _NOT_SEEN:
         return True  # what cannot be run again stays what it was
     return is_settled(evaluation, _side(runs, "legacy"), _side(runs, "celery"), planned, rules)
 
 
 def _classified(evaluation: Evaluation, runs: Sequence[Comparison], rules: RuleSet) -> Comparison:
     first, *again = runs
-    paired = [each for each in again if each.classification is not Classification.UNPAIRED]
+    paired = [each for each in again if each.classification not in _NOT_SEEN]
     result = confirmed(evaluation, first, _side(paired, "legacy"), _side(paired, "celery"), rules)
     flow_run_ids = tuple(flow_run_id for each in runs for flow_run_id in each.flow_run_ids)
     return result.model_copy(update={"flow_run_ids": flow_run_ids})

@@ -6,39 +6,68 @@ paid once for many evaluations.
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, cast
 
 from prefect import Flow, flow
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 
-from flows.host import current_host
+from crucible import errors
+from crucible.models import Classification
+from flows.cancel import settle_cancelled
+from flows.flow_runs import unless_cancelled
+from flows.host import FlowHost, current_host
 from tasks.batch import Batch
 from tasks.steps import compare_legs, run_on_celery, run_on_legacy, take_over
 
 
 @flow(name="evaluate", persist_result=False, validate_parameters=False)
-async def evaluate(evaluation_ids: list[str], run: int = 0) -> Batch:
+async def evaluate(evaluation_ids: list[str], run: int = 0) -> Batch | State[Any]:
     """Run evaluations of the ledger on their legs in parallel and compare what they saw.
 
     ``evaluation_ids`` are Crucible's ids; ``run`` is 0 for the first time and counts the confirming
     re-runs from 1. Traffic goes to the legs of its route, all else to both. Every evaluation is in one of the
-    batch's comparisons, whatever happened to it.
+    batch's comparisons, whatever happened to it. Ends as Cancelled when the flow run was cancelled, or all
+    of its evaluations were.
 
     The batch comes back rather than a list: Prefect walks through every list and model that a flow
     returns in search of futures, and that costs more than the comparison.
     """
-    host = current_host()
-    batch = await host.open_batch(evaluation_ids, run, str(flow_run.id))
+    host, flow_run_id = current_host(), str(flow_run.id)
+
+    async def settle() -> None:
+        if run == 0:  # what is run again is settled already
+            await settle_cancelled(host, evaluation_ids)
+
+    work = _seen_through(host, evaluation_ids, run, flow_run_id)
+    return await host.flow_runs.run(flow_run_id, work, settle, host.settings.deadline_s)
+
+
+async def _seen_through(
+    host: FlowHost, evaluation_ids: list[str], run: int, flow_run_id: str
+) -> Batch | State[Any]:
+    batch = await host.open_batch(evaluation_ids, run, flow_run_id)
     async with asyncio.TaskGroup() as legs:
         legs.create_task(run_on_legacy(batch))
         legs.create_task(run_on_celery(batch))
     if orphaned := await compare_legs(batch, host.settler):
         await take_over(batch, orphaned)
         await compare_legs(batch, host.settler)
+    if all(each.classification is Classification.CANCELLED for each in batch.comparisons):
+        return Cancelled(message="every evaluation of it was cancelled")
     return batch
 
 
 def named(name: str) -> Flow[..., Coroutine[Any, Any, Batch]]:
-    """The flow ``evaluate`` under a readable run name."""
+    """The flow ``evaluate`` under a readable run name; raises ``CancelledRun`` when it ends as Cancelled."""
     # As a function: a text would be a template to Prefect, and authors' ids may hold braces.
-    return evaluate.with_options(flow_run_name=lambda: name)
+    return cast("Flow[..., Coroutine[Any, Any, Batch]]", evaluate.with_options(flow_run_name=lambda: name))
+
+
+async def evaluated(name: str, evaluation_ids: list[str], run: int = 0) -> Batch | None:
+    """The batch of a flow run ``evaluate`` of that name; null when it ended as Cancelled."""
+    try:
+        return await unless_cancelled(named(name)(evaluation_ids, run))
+    except errors.Cancelled:
+        return None

@@ -1,20 +1,23 @@
 """What a process needs to run flows: the store, both legs, and one reader of their replies."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from crucible.models import Classification, Comparison, Counts
 from crucible.settings import CelerySettings, FlowSettings, LegacySettings, load
 from crucible.store import Store
+from flows.flow_runs import FlowRuns
 from flows.rules import Rules
 from tasks.batch import Batch
+from tasks.cancellation import Cancellations, killers_of
 from tasks.celery_leg.client import CeleryClient
 from tasks.exchange import Exchange
 from tasks.legacy_leg.client import LegacyClient
 from tasks.replies import ReplyReader
+from tasks.resilience.breakers import CELERY_REDIS, REDIS, breakers_of_process
 from tasks.settler import Settler
 
 _current: ContextVar["FlowHost"] = ContextVar("flow host")
@@ -24,19 +27,36 @@ OnSettled = Callable[[Comparison], None]
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The servers a flow host works with."""
+    """The servers a flow host works with.
+
+    The executors are executor-1, executor-2 and executor-3, so that it can end programs whose worker is gone.
+    """
 
     database_url: str
     redis_url: str
     celery_redis_url: str
+    executor_urls: tuple[str, ...] = ()
+    executor_token: str = field(default="", repr=False)
 
 
 class FlowHost:
     """One per process; flows find it with ``current_host``."""
 
-    def __init__(self, store: Store, exchange: Exchange, settings: FlowSettings, reply_stream: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        exchange: Exchange,
+        cancellations: Cancellations,
+        settings: FlowSettings,
+        reply_stream: str,
+    ) -> None:
         self.store = store
         self.exchange = exchange
+        self.cancellations = cancellations
+        self.flow_runs = FlowRuns()
+        self.sweeps: dict[str, str] = {}
+        """The flow run of each sweep that is under way here."""
+        exchange.on_cancelled = self._cancelled
         self.settings = settings
         self.rules = Rules(store, settings.rules_file)
         self.settler = Settler(store, self._settled, lambda: exchange.is_busy)
@@ -55,6 +75,14 @@ class FlowHost:
         return Batch(
             work, run, flow_run_id, self.exchange, self.reply_stream, on_pair, lambda each: rules[each.id]
         )
+
+    def leave(self) -> None:
+        """From now on what is cancelled here is left as it is, for whoever takes over: this process ends."""
+        self.exchange.leave()
+        self.flow_runs.leave()
+
+    def _cancelled(self, ids: Collection[str]) -> None:
+        self.flow_runs.cancel([run for sweep, run in self.sweeps.items() if sweep in ids])
 
     @contextlib.contextmanager
     def listening(self, listener: OnSettled) -> Iterator[None]:
@@ -109,21 +137,27 @@ async def flow_host(endpoints: Endpoints) -> AsyncIterator[FlowHost]:
     settings, legacy = load(FlowSettings), load(LegacySettings)
     reply_stream = f"crucible:replies:{uuid4().hex}"
     store = await Store.open(endpoints.database_url)
+    breakers = breakers_of_process(endpoints.redis_url)
     clients = (
-        LegacyClient(endpoints.redis_url, legacy),
-        CeleryClient(endpoints.celery_redis_url, load(CelerySettings)),
+        LegacyClient(endpoints.redis_url, legacy, breakers.own(REDIS)),
+        CeleryClient(endpoints.celery_redis_url, load(CelerySettings), breakers.shared(CELERY_REDIS)),
     )
-    exchange = Exchange(clients, ReplyReader(endpoints.redis_url, reply_stream), settings)
-    host = FlowHost(store, exchange, settings, reply_stream)
+    killers = killers_of(endpoints.executor_urls, endpoints.executor_token)
+    cancellations = Cancellations(endpoints.redis_url, killers)
+    exchange = Exchange(clients, ReplyReader(endpoints.redis_url, reply_stream), cancellations, settings)
+    host = FlowHost(store, exchange, cancellations, settings, reply_stream)
     exchange.open()
     host.settler.open()
+    host.flow_runs.open()
     token = _current.set(host)
     try:
         yield host
     finally:
         _current.reset(token)
+        await host.flow_runs.close()
         await host.settler.close()
         await exchange.close()
+        breakers.close()
         await store.close()
 
 

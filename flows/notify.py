@@ -8,22 +8,18 @@ from datetime import UTC, datetime
 import httpx
 import orjson
 import structlog
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    stop_before_delay,
-    wait_random_exponential,
-)
+from tenacity import AsyncRetrying, retry_if_exception_type
 
+from crucible.retries import Patience, told
 from crucible.settings import WebhookSettings
 from crucible.signature import sign
 
 SIGNATURE_HEADER = "X-Crucible-Signature"
 
 _ANSWER_S = 10.0
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 15.0
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 15.0
+_ATTEMPTS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +43,12 @@ async def notify(settings: WebhookSettings, event: Mapping[str, object]) -> Deli
     """
     if settings.url is None:
         return Delivery(delivered=False, note="nobody was told: CRUCIBLE_WEBHOOK_URL is not set")
+    patience = Patience(settings.within_s, _ATTEMPTS, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
     tries = AsyncRetrying(
         retry=retry_if_exception_type(_NotTaken),
-        wait=wait_random_exponential(_FIRST_WAIT_S, _LONGEST_WAIT_S),
-        stop=stop_before_delay(settings.within_s),
-        before_sleep=_log_failure,
+        wait=patience.wait,
+        stop=patience.stop,
+        before_sleep=told("webhook"),
         reraise=True,
     )
     try:
@@ -77,11 +74,6 @@ async def _post(client: httpx.AsyncClient, url: str, secret: str, event: Mapping
     if status == httpx.codes.TOO_MANY_REQUESTS or httpx.codes.is_server_error(status):
         raise _NotTaken(f"the webhook answers {status}")
     return status
-
-
-def _log_failure(state: RetryCallState) -> None:
-    fault = state.outcome.exception() if state.outcome else None
-    structlog.get_logger().warning("webhook: trying again", attempt=state.attempt_number, reason=str(fault))
 
 
 def _failed(note: str) -> Delivery:

@@ -30,20 +30,24 @@ class FlowOptions:
 
 def flow_options(settings: Settings) -> FlowOptions:
     """The options of this process. Raises ``SettingsError`` naming what is missing or wrong."""
+    executor_urls = (
+        needed(settings, "executor_1_url"),
+        needed(settings, "executor_2_url"),
+        needed(settings, "executor_3_url"),
+    )
+    token = needed(settings, "executor_token")
     return FlowOptions(
         home=settings.home,
         endpoints=Endpoints(
             needed(settings, "database_url"),
             needed(settings, "redis_url"),
             needed(settings, "celery_redis_url"),
+            executor_urls,
+            token,
         ),
         prefect_api_url=_prefect_api_url(settings),
-        executor_urls=(
-            needed(settings, "executor_1_url"),
-            needed(settings, "executor_2_url"),
-            needed(settings, "executor_3_url"),
-        ),
-        executor_token=SecretStr(needed(settings, "executor_token")),
+        executor_urls=executor_urls,
+        executor_token=SecretStr(token),
         api_url=settings.api_url.rstrip("/") if settings.api_url else None,
     )
 

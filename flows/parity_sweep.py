@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
+from crucible import errors
 from crucible.corpus import validate
 from crucible.errors import InputError
 from crucible.ids import new_sweep_id
@@ -36,7 +37,7 @@ from flows.parity_form import (
     Recorded,
     WhenToNotify,
 )
-from flows.sweep import sweep
+from flows.sweep import swept
 
 
 @flow(name="parity-sweep", persist_result=False)
@@ -73,6 +74,8 @@ async def _judged(corpora: Sequence[str], recorded: int, when: Notify, **asked: 
             with TemporaryDirectory(prefix="crucible-recorded-") as folder:
                 files = await _files(host, corpora, recorded, Path(folder))
                 report = await _swept(options, files, asked)
+    except errors.Cancelled as error:
+        return Cancelled(message=str(error))
     except InputError as error:
         return Failed(message=f"not swept: {error}")
     return await _published(report, options, when)
@@ -96,7 +99,7 @@ async def _swept(options: FlowOptions, files: tuple[Path, ...], asked: dict[str,
     languages = await asyncio.to_thread(languages_of_all, options.executor_urls, token)
     request = SweepRequest(corpora=files, languages=languages, prefect_url=options.prefect_url, **asked)
     sweep_id = new_sweep_id()
-    return await sweep.with_options(flow_run_name=sweep_id)(sweep_id, request)
+    return await swept(sweep_id, request)
 
 
 async def _published(report: SweepReport, options: FlowOptions, when: Notify) -> State[Any]:

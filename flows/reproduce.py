@@ -5,8 +5,12 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 
 from crucible.compare import answer
 from crucible.errors import InputError
@@ -16,7 +20,7 @@ from crucible.minimise import Interesting, minimise
 from crucible.models import Classification, Comparison, Evaluation, Expectation, Limits
 from crucible.reproducer import AT_MOST, Reproducer, size_of
 from crucible.store import Submission
-from flows.cancel import cancel_sweep
+from flows.cancel import settle_cancelled_sweep, settling_if_it_fails
 from flows.evaluate import named
 from flows.host import FlowHost, current_host
 
@@ -39,7 +43,7 @@ class _Step:
 
 
 @flow(name="reproduce", persist_result=False, validate_parameters=False)
-async def reproduce(evaluation_id: str, at_most: int = AT_MOST) -> Reproducer | None:
+async def reproduce(evaluation_id: str, at_most: int = AT_MOST) -> Reproducer | State[Any] | None:
     """Reduce a mismatch over blocks and lines of code, lines of standard input, then words and signs of code.
 
     A candidate counts when both legs run it three times, legacy always answers alike, and the fingerprint is
@@ -52,11 +56,9 @@ async def reproduce(evaluation_id: str, at_most: int = AT_MOST) -> Reproducer | 
     sweep_id = new_sweep_id()
     await host.store.begin_sweep(sweep_id, {"reproduces": evaluation_id, "at_most": at_most})
     trial = _Trial(host, sweep_id, wanted, _limits(evaluation.limits, comparison))
-    try:
-        return await _reduced(trial, evaluation_id, evaluation, at_most)
-    except BaseException:
-        await cancel_sweep(host, sweep_id)
-        raise
+    settle = partial(settle_cancelled_sweep, host, sweep_id)
+    work = settling_if_it_fails(_reduced(trial, evaluation_id, evaluation, at_most), settle)
+    return await host.flow_runs.run(str(flow_run.id), work, settle)
 
 
 async def _mismatch(host: FlowHost, evaluation_id: str) -> tuple[Comparison, Evaluation, Fingerprint]:

@@ -1,11 +1,14 @@
 """The flow ``sweep``: corpora through both legs, mismatches confirmed, the whole judged."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any, cast
 
 from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from crucible.corpus import read
@@ -13,32 +16,49 @@ from crucible.ids import new_evaluation_ids
 from crucible.models import Classification, Evaluation, SweepReport
 from crucible.store import Submission
 from flows.artifacts import publish_artifacts
-from flows.cancel import cancel_sweep
+from flows.cancel import settle_cancelled_sweep, settling_if_it_fails
 from flows.confirm import confirm_mismatches
-from flows.evaluate import named
+from flows.evaluate import evaluated
+from flows.flow_runs import unless_cancelled
 from flows.host import FlowHost, Tracker, current_host
 from flows.outcome import Outcome, SweepRequest, report_on
 
 
 @flow(name="sweep", persist_result=False, validate_parameters=False)
-async def sweep(sweep_id: str, request: SweepRequest) -> SweepReport:
+async def sweep(sweep_id: str, request: SweepRequest) -> SweepReport | State[Any]:
     """Run ``request``'s corpora through both legs and judge whether the legs agree.
 
     The corpora must have been validated. Memory does not grow with their length: lines are read as
     there is room for them, and what was settled is in the store. When the sweep is cancelled or fails,
-    what it leaves open is settled as cancelled.
+    what it leaves open is settled as cancelled; in the first case it ends as Cancelled.
     """
-    host = current_host()
+    host, flow_run_id = current_host(), str(flow_run.id)
+    host.sweeps[sweep_id] = flow_run_id
+    try:
+        return await host.flow_runs.run(
+            flow_run_id,
+            _sweep(host, sweep_id, request, Outcome(sweep_id, flow_run_id)),
+            partial(settle_cancelled_sweep, host, sweep_id),
+        )
+    finally:
+        del host.sweeps[sweep_id]
+
+
+async def swept(sweep_id: str, request: SweepRequest) -> SweepReport:
+    """The report of a flow run ``sweep`` of that name; raises ``errors.Cancelled`` when it was cancelled."""
+    flow_run = sweep.with_options(flow_run_name=sweep_id)(sweep_id, request)
+    return await unless_cancelled(cast("Awaitable[SweepReport]", flow_run))
+
+
+async def _sweep(host: FlowHost, sweep_id: str, request: SweepRequest, outcome: Outcome) -> SweepReport:
     tracker = host.trackers.setdefault(sweep_id, Tracker())
-    outcome = Outcome(sweep_id, str(flow_run.id))
     await host.store.begin_sweep(sweep_id, request.model_dump(mode="json"))
     with host.listening(tracker.settled), host.listening(outcome.settled):
         tracker.phase = "running"
-        try:
-            outcome.flow_run_ids += await _run_all(host, sweep_id, request, tracker, outcome)
-        except BaseException:
-            await cancel_sweep(host, sweep_id)
-            raise
+        outcome.flow_run_ids += await settling_if_it_fails(
+            _run_all(host, sweep_id, request, tracker, outcome),
+            partial(settle_cancelled_sweep, host, sweep_id),
+        )
     tracker.phase = "confirming"
     outcome.flow_run_ids += await confirm_mismatches(host, sweep_id)
     tracker.phase = "reporting"
@@ -58,8 +78,9 @@ async def _run_all(
 
     async def run_batch(number: int, evaluation_ids: list[str]) -> None:
         try:
-            batch = await named(f"{sweep_id} batch {number}")(evaluation_ids)
-            flow_run_ids.append(batch.flow_run_id)
+            batch = await evaluated(f"{sweep_id} batch {number}", evaluation_ids)
+            if batch is not None:
+                flow_run_ids.append(batch.flow_run_id)
         finally:
             room.release()
 

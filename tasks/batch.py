@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from crucible.compare import compare
 from crucible.fingerprints import fingerprint
-from crucible.models import LEGS, Classification, Comparison, Leg, Observation
+from crucible.models import LEGS, Classification, Comparison, Evaluation, Leg, Observation
 from crucible.normalise import NO_RULES, RuleSet
 from crucible.store import Work
 from tasks.dispatch import Dispatch
@@ -27,6 +27,7 @@ class _Pair:
     work: Work
     legs: set[Leg]
     seen: dict[Leg, Observation | None] = field(default_factory=dict)
+    cancelled: bool = False
     reasons: dict[Leg, str] = field(default_factory=dict)
     waited_s: dict[Leg, float] = field(default_factory=dict)
 
@@ -84,6 +85,7 @@ class Batch:
         pair = self._pairs[answer.run_id.rpartition(".")[0]]
         pair.legs.discard(leg)
         pair.seen[leg] = answer.observation
+        pair.cancelled |= answer.cancelled
         if answer.reason is not None:
             pair.reasons[leg] = answer.reason
         if answer.waited_s is not None:
@@ -95,6 +97,17 @@ class Batch:
         self._on_pair(comparison)
 
 
+def cancelled(evaluation_id: str, evaluation: Evaluation, flow_run_id: str | None = None) -> Comparison:
+    """What is said of an evaluation that was cancelled, whatever one of its legs may have seen."""
+    return Comparison(
+        evaluation_id=evaluation_id,
+        name=evaluation.id,
+        language=evaluation.language,
+        classification=Classification.CANCELLED,
+        flow_run_ids=() if flow_run_id is None else (flow_run_id,),
+    )
+
+
 def _opened(work: Work, run: int) -> _Pair:
     if work.recorded is not None:
         return _Pair(work, {"celery"}, {"legacy": work.recorded})
@@ -104,6 +117,8 @@ def _opened(work: Work, run: int) -> _Pair:
 
 
 def _compared(pair: _Pair, flow_run_id: str, rules: RuleSet) -> Comparison:
+    if pair.cancelled:
+        return cancelled(pair.work.id, pair.work.evaluation, flow_run_id)
     legacy, celery = pair.seen.get("legacy"), pair.seen.get("celery")
     found = compare(
         pair.work.id, pair.work.evaluation, legacy, celery, pair.reasons, flow_run_id, rules

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
-from typing import Literal
+from typing import Literal, cast
 from uuid import uuid4
 
 import redis
@@ -41,6 +41,16 @@ def done_key(run_id: str, leg: Leg) -> str:
     return f"crucible:done:{run_id}:{leg}"
 
 
+def mark_key(cancelled_id: str) -> str:
+    """Key that says that a run, an evaluation with all its runs, or a sweep was cancelled."""
+    return f"crucible:cancel:{cancelled_id}"
+
+
+def mark_keys(run_id: str) -> tuple[str, str]:
+    """The marks that a run is to obey: its own, and its evaluation's."""
+    return mark_key(run_id), mark_key(run_id.rpartition(".")[0])
+
+
 class ClaimState(StrEnum):
     """What came of asking for a run."""
 
@@ -49,6 +59,8 @@ class ClaimState(StrEnum):
     """Another worker has it."""
     ANSWERED = "answered"
     """It was answered before."""
+    CANCELLED = "cancelled"
+    """Nobody wants it any more; whoever asked reports that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +112,18 @@ class Claims:
         )
         self._nonce = f"{worker}:{uuid4().hex}"
         self._numbers = count()
+        self._client = client
         self._live: dict[str, Claim] = {}
         self._lock = threading.Lock()
 
     def claim(self, run: Run) -> Claim:
-        """Asks for ``run``. Unless it is CLAIMED it must not be run, and a legacy payload is dropped."""
+        """Asks for ``run``. Unless it is CLAIMED it must not be run.
+
+        One that is CANCELLED is to be answered; otherwise a legacy payload is dropped.
+        """
         token = f"{self._nonce}:{next(self._numbers)}"
-        keys = (claim_key(run.run_id, self._leg), done_key(run.run_id, self._leg), *self._book_keys)
+        run_id, leg = run.run_id, self._leg
+        keys = (claim_key(run_id, leg), done_key(run_id, leg), *mark_keys(run_id), *self._book_keys)
         answer = self._claim(keys, (token, self._terms.lease_ms, *self._payload(run)))
         claim = Claim(run, ClaimState(answer.decode()), token, _now_ms())
         if claim.state is ClaimState.CLAIMED:
@@ -141,6 +158,18 @@ class Claims:
                 [*keys, *self._book_keys[1:2]],
                 [lease_ms, lease_ms + QUEUE_LEASE_EXTRA_MS, len(live), *(c.token for c in live), *payloads],
             )
+
+    def cancelled(self) -> list[str]:
+        """The run ids of live claims that somebody has cancelled meanwhile."""
+        run_ids = [claim.run.run_id for claim in self._snapshot()]
+        if not run_ids:
+            return []
+        marks = cast(
+            "list[bytes | None]",
+            self._client.mget([key for run_id in run_ids for key in mark_keys(run_id)]),
+        )
+        pairs = zip(run_ids, marks[::2], marks[1::2], strict=True)
+        return [run_id for run_id, *found in pairs if any(mark is not None for mark in found)]
 
     def release(self) -> int:
         """Gives all live runs back unanswered, for a worker that must stop; returns how many."""

@@ -5,24 +5,24 @@ from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
 
 from crucible.errors import ServiceUnavailable, SettingsError
+from crucible.retries import Patience
+from tasks.reconnecting import AsyncReconnecting, Reconnecting
 
 LOST = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, OSError)
 """What a Redis that is away, starting or going down raises. Not the fault of the command sent."""
 
 _REPLY_WITHIN_S = 15.0
 _CONNECT_WITHIN_S = 3.0
-_RETRIES = 4
+_BLOCKING = Patience(within_s=3.0, attempts=6)
+_IN_A_LOOP = Patience(within_s=1.0, attempts=3, longest_pause_s=0.5)
 
 
 def connect(url: str, connections: int) -> redis.Redis:
     """A client for threads that share at most ``connections`` connections; nothing is sent yet.
 
-    A command that finds the connection gone is sent again for about two seconds, so a command may
+    A command that finds the connection gone is sent again for a second or two, so a command may
     be carried out twice. Raises ``SettingsError`` when ``url`` is no Redis URL.
     """
     try:
@@ -31,7 +31,7 @@ def connect(url: str, connections: int) -> redis.Redis:
             max_connections=connections,
             socket_timeout=_REPLY_WITHIN_S,
             socket_connect_timeout=_CONNECT_WITHIN_S,
-            retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), _RETRIES),
+            retry=Reconnecting(f"Redis at {address(url)}", _BLOCKING),
         )
     except ValueError as error:
         raise SettingsError(_not_a_url(url)) from error
@@ -45,7 +45,7 @@ def connect_async(url: str, connections: int = 4) -> redis.asyncio.Redis:
             max_connections=connections,
             socket_timeout=_REPLY_WITHIN_S,
             socket_connect_timeout=_CONNECT_WITHIN_S,
-            retry=AsyncRetry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+            retry=AsyncReconnecting(f"Redis at {address(url)}", _IN_A_LOOP),
         )
     except ValueError as error:
         raise SettingsError(_not_a_url(url)) from error

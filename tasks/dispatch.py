@@ -1,6 +1,6 @@
 """What is sent to a leg, and how."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,6 +41,12 @@ class LegClient(Protocol):
 
         At least once: when it raises, some may have been sent; sending the same run ids again is
         always safe. Raises ``ServiceUnavailable`` when the queue's Redis does not answer.
+        """
+
+    async def withdraw(self, run_ids: Collection[str]) -> int:
+        """Takes what waits for a worker of these runs out of the leg's queue; returns how many it were.
+
+        A run that a worker has taken is not touched. Raises ``ServiceUnavailable`` as ``send`` does.
         """
 
     async def aclose(self) -> None:

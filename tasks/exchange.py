@@ -8,22 +8,24 @@ with a reason.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import structlog
 
 from crucible.errors import ServiceUnavailable
-from crucible.models import LEGS, Leg, Observation
+from crucible.models import LEGS, Leg, Observation, Outcome
 from crucible.settings import FlowSettings
+from tasks.cancellation import Cancellations
 from tasks.connections import LOST
 from tasks.dispatch import Dispatch, LegClient
 from tasks.replies import Reply, ReplyReader
+from tasks.withdrawal import Withdrawal, see_through
 
 
 class Answer(NamedTuple):
-    """What became of one run: the observation, or the reason why there is none.
+    """What became of one run: the observation, or the reason why there is none, or that it was cancelled.
 
     ``waited_s`` is what passed from asking to the answer beside the worker's own time: queue and transport.
     """
@@ -32,6 +34,7 @@ class Answer(NamedTuple):
     observation: Observation | None
     reason: str | None = None
     waited_s: float | None = None
+    cancelled: bool = False
 
 
 OnAnswer = Callable[[Answer], None]
@@ -74,6 +77,10 @@ class _LegState:
     last_fault: str = ""
     newest_answered: int = 0
 
+    def waiting_of(self, ids: Collection[str]) -> list[str]:
+        """The runs waited for that are among ``ids``, or whose evaluation is."""
+        return [each for each in self.waiting if each in ids or each.rpartition(".")[0] in ids]
+
     def unanswered_s(self, waiting: _Waiting, now: float) -> float:
         """Seconds for which ``waiting`` has seen this leg answer nothing at all; a fault is no answer."""
         return now - max(waiting.asked_at, self.last_answer_at)
@@ -95,25 +102,36 @@ class Tally:
 class Exchange:
     """The only one in its process that reads the reply stream and knows what is awaited."""
 
-    def __init__(self, clients: Sequence[LegClient], reader: ReplyReader, settings: FlowSettings) -> None:
+    def __init__(
+        self,
+        clients: Sequence[LegClient],
+        reader: ReplyReader,
+        cancellations: Cancellations,
+        settings: FlowSettings,
+    ) -> None:
         self._legs: Mapping[Leg, _LegState] = {client.leg: _LegState(client) for client in clients}
         self._reader = reader
+        self._cancellations = cancellations
+        self._withdrawal = Withdrawal({client.leg: client for client in clients}, cancellations)
+        self._leaving = False
         self._settings = settings
         self._sent = 0
         self._background: list[asyncio.Task[None]] = []
-        self._resends: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger()
         self.tally = Tally()
+        self.on_cancelled: Callable[[Collection[str]], None] = _nobody
+        """Called with the ids of each request to cancel, of runs, evaluations and sweeps, also others'."""
 
     def open(self) -> None:
         """Start to read replies and to watch deadlines; needs a running event loop."""
-        self._background = [asyncio.create_task(self._read()), asyncio.create_task(self._watch())]
+        self._background = [asyncio.create_task(each()) for each in (self._read, self._watch, self._hear)]
         for task in self._background:
             task.add_done_callback(self._stopped)
 
     async def close(self) -> None:
         """Stop reading and close the legs' connections."""
-        ending = {*self._background, *self._resends}
+        ending = {*self._background, *self._sending}
         while ending:
             for task in ending:
                 task.cancel()
@@ -122,6 +140,7 @@ class Exchange:
         for leg in LEGS:
             await self._legs[leg].client.aclose()
         await self._reader.aclose()
+        await self._cancellations.aclose()
 
     @property
     def is_busy(self) -> bool:
@@ -131,8 +150,9 @@ class Exchange:
     async def ask(self, leg: Leg, dispatches: Sequence[Dispatch], on_answer: OnAnswer) -> None:
         """Send ``dispatches`` to ``leg`` and return once each has its answer or was given up.
 
-        A queue that cannot be reached is tried again like everything else that stays unanswered. When
-        cancelled, nothing is awaited any more; what was sent may still run.
+        A queue that cannot be reached is tried again like everything else that stays unanswered. What was
+        cancelled is not sent. When ``ask`` itself is cancelled, so are the runs it has sent, unless ``leave``
+        was called: their queue is freed and their programs are ended before it returns, within seconds.
         """
         state = self._legs[leg]
         asked = _Asked(on_answer, len(dispatches))
@@ -140,15 +160,57 @@ class Exchange:
         for dispatch in dispatches:
             self._sent += 1
             state.waiting[dispatch.run_id] = _Waiting(dispatch, asked, self._sent, now, now)
+        sending = asyncio.create_task(self._send_wanted(state, dispatches))
+        self._keep(sending)
         try:
-            await self._send(state, dispatches)
+            await asyncio.shield(sending)
             if asked.open:
                 await asked.done.wait()
             if asked.failure is not None:
                 raise asked.failure
+        except asyncio.CancelledError:
+            open_ids = [each.run_id for each in dispatches if state.waiting.pop(each.run_id, None)]
+            if not self._leaving:
+                await see_through(self._withdrawal.of_runs(leg, open_ids, sending))
+            raise
         finally:
             for dispatch in dispatches:
                 state.waiting.pop(dispatch.run_id, None)
+
+    async def cancel(self, evaluation_ids: Collection[str]) -> None:
+        """Cancel all runs of these evaluations on both legs, for good, whichever process has asked for them.
+
+        Everything that waits in a queue is withdrawn and programs are ended before it returns. Raises
+        ``ServiceUnavailable`` when Redis cannot be told; nothing was cancelled then.
+        """
+        first = (f"{each}.0" for each in evaluation_ids)
+        here = (each for state in self._legs.values() for each in state.waiting_of(set(evaluation_ids)))
+        await self._withdrawal.of_evaluations(evaluation_ids, list({*first, *here}))
+
+    def leave(self) -> None:
+        """From now on what was sent is left alone when its ``ask`` is cancelled: this process only ends."""
+        self._leaving = True
+
+    async def _hear(self) -> None:
+        """Give up waiting for what anybody has cancelled."""
+        async for ids in self._cancellations.heard():
+            for state in self._legs.values():
+                self._finish_cancelled(state, state.waiting_of(ids))
+            self.on_cancelled(ids)
+
+    def _finish_cancelled(self, state: _LegState, run_ids: Iterable[str]) -> None:
+        for run_id in run_ids:
+            if waiting := state.waiting.get(run_id):
+                self._finish(state, waiting, Answer(run_id, None, "cancelled", cancelled=True))
+
+    async def _send_wanted(self, state: _LegState, dispatches: Sequence[Dispatch]) -> None:
+        """Send what nobody has cancelled before."""
+        cancelled: set[str] = set()
+        with contextlib.suppress(*LOST):  # workers look as well
+            cancelled = await self._cancellations.marked([each.run_id for each in dispatches])
+        self._finish_cancelled(state, cancelled)
+        if wanted := [each for each in dispatches if each.run_id not in cancelled]:
+            await self._send(state, wanted)
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
         """Tell those who wait when nobody reads for them any more; only a defect can end a reader."""
@@ -179,6 +241,9 @@ class Exchange:
             state.last_answer_at = state.heard_at
             state.newest_answered = max(state.newest_answered, waiting.order)
             seen = Observation.model_validate_json(reply.observation)
+            if seen.outcome is Outcome.CANCELLED:
+                self._finish_cancelled(state, [reply.run_id])
+                return
             worked_s = (reply.finished_at - reply.taken_at) / 1000
             waited_s = max(0.0, state.heard_at - waiting.asked_at - worked_s)
             answer = Answer(reply.run_id, seen.model_copy(update={"leg": reply.leg}), waited_s=waited_s)
@@ -240,9 +305,11 @@ class Exchange:
         return now - waiting.sent_at > patience_s and (overtaken or silent)
 
     def _resend_later(self, state: _LegState, waiting: Iterable[_Waiting], delay_s: float) -> None:
-        task = asyncio.create_task(self._resend(state, list(waiting), delay_s))
-        self._resends.add(task)
-        task.add_done_callback(self._resends.discard)
+        self._keep(asyncio.create_task(self._resend(state, list(waiting), delay_s)))
+
+    def _keep(self, sending: asyncio.Task[None]) -> None:
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
 
     async def _resend(self, state: _LegState, waiting: list[_Waiting], delay_s: float) -> None:
         await asyncio.sleep(delay_s)
@@ -260,3 +327,7 @@ class Exchange:
             await state.client.send(dispatches)
         except ServiceUnavailable as error:
             self._log.warning("send_failed", leg=state.client.leg, reason=str(error))
+
+
+def _nobody(_ids: Collection[str]) -> None:
+    """Nobody listens."""

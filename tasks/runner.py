@@ -1,24 +1,39 @@
 """What a worker of either leg does with one run: claim it, have it executed, report what came of it."""
 
+from collections.abc import Mapping
+from typing import Protocol
+
 import orjson
 import structlog
 
 from crucible.errors import CrucibleError
-from executors.client import ExecutorClient
 from tasks.claims import Claim, Claims, ClaimState
 from tasks.dispatch import Run
 
 # A program's words are base64 in an observation, so these bytes can only be the platform's.
 _SANDBOX_ERROR = b'"sandbox_error"'
+_CANCELLED = b'{"outcome":"cancelled"}'
 
 
-def run_one(run: Run, claims: Claims, executor: ExecutorClient) -> ClaimState:
+class Executor(Protocol):
+    """Whoever gets a program run."""
+
+    def execute(
+        self, run_id: str, language: str, code: str, stdin: str, limits: Mapping[str, object]
+    ) -> bytes:
+        """See ``ExecutorClient.execute``."""
+
+
+def run_one(run: Run, claims: Claims, executor: Executor) -> ClaimState:
     """Carries ``run`` through the executor and reports its observation, or a fault.
 
     Returns the state of the claim: a run that is held or was answered is dropped, since its sender
-    sends it again when nobody has it. Raises redis-py's errors when the report could not be made.
+    sends it again when nobody has it; one that was cancelled is reported as such and not run. Raises
+    redis-py's errors when the report could not be made.
     """
     claim = claims.claim(run)
+    if claim.state is ClaimState.CANCELLED:
+        claims.answer(claim, _CANCELLED)
     if claim.state is not ClaimState.CLAIMED:
         return claim.state
     try:

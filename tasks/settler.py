@@ -4,15 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
-
 from crucible.errors import PlatformError
 from crucible.models import Comparison
+from crucible.retries import Patience
 from crucible.store import Settled, Store
+from tasks.resilience.policy import async_retrying
 
 _GATHER_S = 0.25
-_RETRY_S = 30.0
-_LONGEST_PAUSE_S = 2.0
+_PATIENCE = Patience(within_s=30.0, attempts=60, first_pause_s=0.1, longest_pause_s=2.0)
 
 
 class Settler:
@@ -29,7 +28,8 @@ class Settler:
         self._store = store
         self._is_busy = is_busy
         self._on_settled = on_settled
-        self._queue: asyncio.Queue[Comparison] = asyncio.Queue()
+        self._queue: asyncio.Queue[Comparison | asyncio.Future[None]] = asyncio.Queue()
+        self._hurried = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._failure: PlatformError | None = None
         self._orphaned: set[str] = set()
@@ -43,8 +43,11 @@ class Settler:
         self._queue.put_nowait(comparison)
 
     async def flush(self) -> None:
-        """Return once all that was put is durable; raises what the store refused some of it with."""
-        await self._queue.join()
+        """Return as soon as all that was put is durable; raises what the store refused some of it with."""
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait(written)
+        self._hurried.set()
+        await written
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
@@ -69,24 +72,23 @@ class Settler:
         while True:
             gathered = [await self._queue.get()]
             if self._is_busy():
-                await asyncio.sleep(_GATHER_S)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._hurried.wait(), _GATHER_S)
+            self._hurried.clear()
             while not self._queue.empty():
                 gathered.append(self._queue.get_nowait())
             try:
-                await self._settle(gathered)
+                await self._settle([each for each in gathered if isinstance(each, Comparison)])
             except PlatformError as error:
                 self._failure = error
-            for _ in gathered:
-                self._queue.task_done()
+            for each in gathered:
+                if isinstance(each, asyncio.Future) and not each.done():
+                    each.set_result(None)
 
     async def _settle(self, gathered: Sequence[Comparison]) -> None:
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(PlatformError),
-            wait=wait_random_exponential(multiplier=0.1, max=_LONGEST_PAUSE_S),
-            stop=stop_after_delay(_RETRY_S),
-            reraise=True,
-        )
-        settled: Settled = await retrying(self._store.settle, gathered)
+        if not gathered:
+            return
+        settled: Settled = await async_retrying("store", _PATIENCE)(self._store.settle, gathered)
         self._orphaned.update(each.evaluation_id for each in settled.orphaned)
         for comparison in settled.comparisons:
             self._on_settled(comparison)

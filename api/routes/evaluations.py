@@ -49,4 +49,15 @@ def evaluations_router(desk: Desk) -> APIRouter:
             raise Problem(HTTPStatus.NOT_FOUND, f"no evaluation has the id {evaluation_id!r}")
         return state
 
+    @router.delete("/{evaluation_id}")
+    async def cancel(evaluation_id: str) -> EvaluationState:
+        """Cancel an evaluation: neither leg goes on with it. 200 with how it is settled now.
+
+        One that was settled before stays as it is, so that asking again changes nothing.
+        """
+        state = await desk.cancel(evaluation_id) if _ID.fullmatch(evaluation_id) else None
+        if state is None:
+            raise Problem(HTTPStatus.NOT_FOUND, f"no evaluation has the id {evaluation_id!r}")
+        return state
+
     return router

@@ -27,6 +27,8 @@ def is_orphaned(route: Route, comparison: Comparison, revoked: int) -> bool:
     """Whether legacy must run this first: only Celery did, and its answer is missing or no longer wanted."""
     if comparison.legacy is not None or "legacy" in route.legs:
         return False
+    if comparison.classification is Classification.CANCELLED:
+        return False
     return comparison.celery is None or authority(route, revoked) == "legacy"
 
 

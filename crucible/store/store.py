@@ -81,6 +81,11 @@ class Store:
             if done.rowcount != 1:
                 raise StoreError(f"sweep {report.sweep_id} is not in the store; begin it before finishing it")
 
+    async def has_sweep(self, sweep_id: str) -> bool:
+        """Whether a sweep of that id was ever begun."""
+        async with self._database.read() as connection:
+            return await connection.scalar(select(sweeps.c.id).where(sweeps.c.id == sweep_id)) is not None
+
     async def sweep(self, sweep_id: str) -> SweepReport | None:
         """The report of a sweep; null when there is no such sweep or it is not finished."""
         async with self._database.read() as connection:

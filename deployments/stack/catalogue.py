@@ -116,6 +116,7 @@ def _worker(wiring: Wiring, name: str, module: str, settings: dict[str, str]) ->
         environment={
             **wiring.inherited,
             **settings,
+            **_executor_urls(wiring),
             "CRUCIBLE_REDIS_URL": wiring.urls["redis"],
             "CRUCIBLE_EXECUTOR_TOKEN": wiring.credentials.executor_token,
             "CRUCIBLE_WORKER_NAME": name,
@@ -168,8 +169,13 @@ def _flow_environment(wiring: Wiring) -> dict[str, str]:
         "CRUCIBLE_CELERY_REDIS_URL": urls["celery-redis"],
         "CRUCIBLE_PREFECT_API_URL": urls["prefect"],
         "CRUCIBLE_EXECUTOR_TOKEN": wiring.credentials.executor_token,
-        **{f"CRUCIBLE_EXECUTOR_{number}_URL": urls[name] for number, name in enumerate(EXECUTORS, 1)},
+        **_executor_urls(wiring),
     }
+
+
+def _executor_urls(wiring: Wiring) -> dict[str, str]:
+    """Which executor is where, so that messages call them by their names."""
+    return {f"CRUCIBLE_EXECUTOR_{number}_URL": wiring.urls[name] for number, name in enumerate(EXECUTORS, 1)}
 
 
 def _module(name: str) -> tuple[str, ...]:

@@ -3,12 +3,16 @@
 from typing import Any
 
 from celery import Celery
+from kombu.transport.redis import Channel
 
 from crucible.settings import CelerySettings
 from tasks.dispatch import Dispatch, Run
 
 RUN_NAME = "crucible.run"
 """The name under which runs travel."""
+
+ID_PATTERN = '"correlation_id": "([^"]+)"'
+"""Lua's pattern of messages as kombu writes them, for the broker's scripts; it captures the run id."""
 
 _MOST_URGENT = 9
 
@@ -64,6 +68,14 @@ def received(arguments: tuple[Any, ...]) -> Run:
 def broker_priority(priority: int) -> int:
     """Celery's number for one of ours: on Redis 0 is the most urgent, here 9 is."""
     return _MOST_URGENT - priority
+
+
+def broker_keys(settings: CelerySettings) -> tuple[str, ...]:
+    """Celery's keys: messages that wait for an acknowledgement, the index of those, and the queue's lists."""
+    queue = f"{settings.key_prefix}{settings.queue}"
+    lists = (f"{queue}{Channel.sep}{step}" if step else queue for step in range(_MOST_URGENT + 1))
+    unacked = (f"{settings.key_prefix}{key}" for key in (Channel.unacked_key, Channel.unacked_index_key))
+    return (*unacked, *lists)
 
 
 def _transport_options(settings: CelerySettings) -> dict[str, object]:

@@ -1,15 +1,18 @@
 """The sending end of the Celery leg."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from kombu.exceptions import BatchPublishError, OperationalError
 
 from crucible.models import Leg
 from crucible.settings import CelerySettings
-from tasks.celery_leg.app import RUN_NAME, arguments, broker_priority, make_app
-from tasks.connections import LOST, unavailable
+from executors.gates import Gate, OpenGate
+from tasks import scripts
+from tasks.celery_leg.app import ID_PATTERN, RUN_NAME, arguments, broker_keys, broker_priority, make_app
+from tasks.connections import LOST, connect_async, unavailable
 from tasks.dispatch import Dispatch
+from tasks.resilience.sending import Sending
 
 
 class CeleryClient:
@@ -17,17 +20,34 @@ class CeleryClient:
 
     leg: Leg = "celery"
 
-    def __init__(self, celery_redis_url: str, settings: CelerySettings) -> None:
+    def __init__(self, celery_redis_url: str, settings: CelerySettings, gate: Gate | None = None) -> None:
         self._url = celery_redis_url
         self._app = make_app(celery_redis_url, settings)
+        # kombu would look for the broker for seconds by itself; whether to try again is not its business.
+        self._app.conf.broker_transport_options |= {"max_retries": 0}
+        self._sending = Sending(gate or OpenGate("celery-redis"))
+        self._keys = broker_keys(settings)
+        self._redis = connect_async(celery_redis_url)
+        self._withdraw = self._redis.register_script(scripts.source("withdraw_messages", "withdrawal"))
 
     async def send(self, dispatches: Sequence[Dispatch]) -> None:
         """See ``LegClient.send``."""
         if dispatches:
-            await asyncio.to_thread(self._publish, dispatches)
+            await asyncio.to_thread(self._sending.blocking, lambda: self._publish(dispatches))
+
+    async def withdraw(self, run_ids: Collection[str]) -> int:
+        """See ``LegClient.withdraw``; here also what a worker has taken and not yet acknowledged.
+
+        Such a message would be handed out again if its worker is no more, long after anybody wants it.
+        """
+        try:
+            return int(await self._withdraw(self._keys, (ID_PATTERN, *run_ids)))
+        except LOST as error:
+            raise unavailable(self._url, "Celery's broker", error) from error
 
     async def aclose(self) -> None:
         """See ``LegClient.aclose``."""
+        await self._redis.aclose()
         await asyncio.to_thread(self._app.close)
 
     def _publish(self, dispatches: Sequence[Dispatch]) -> None:

@@ -9,11 +9,15 @@ import structlog
 from celery import Celery, signals
 
 from crucible.errors import CrucibleError, SettingsError
-from crucible.settings import CelerySettings, Settings, load
+from crucible.settings import BreakerSettings, CelerySettings, Settings, load
 from executors.client import ExecutorClient
+from executors.killer import Killer
+from tasks.cancel_watch import CancelWatch
 from tasks.celery_leg.app import RUN_NAME, make_app, received
 from tasks.claims import ClaimKeeper, Claims
 from tasks.connections import LOST, connect, wait_until_there
+from tasks.resilience.breakers import breakers_of_process
+from tasks.resilience.parking import Parking
 from tasks.runner import run_one
 from tasks.worker_process import (
     STOP_WITHIN_S,
@@ -33,12 +37,19 @@ class CeleryWorker:
 
     def __init__(self, options: WorkerOptions, settings: CelerySettings, broker_url: str) -> None:
         self._broker_url, self._concurrency = broker_url, settings.concurrency
-        self._redis = connect(options.redis_url, settings.concurrency + 2)
+        self._redis = connect(options.redis_url, settings.concurrency + 3)
         self._claims = Claims(self._redis, "celery", options.name, options.terms)
         self._keeper = ClaimKeeper(self._claims, options.renew_every_s)
-        self._executor = ExecutorClient(
-            [settings.executor_url], options.executor_token, options.retry_s, settings.concurrency
+        executor = ExecutorClient(
+            [settings.executor_url],
+            options.executor_token,
+            options.retry_s,
+            settings.concurrency,
+            breakers_of_process(options.redis_url).of_executor,
         )
+        self._executor = Parking(executor, load(BreakerSettings).park_s, self._claims.cancelled)
+        killer = Killer([settings.executor_url], options.executor_token)
+        self._watch = CancelWatch(self._redis, self._claims, killer)
         self._name = options.name
         self._log = structlog.get_logger()
         self._app = self._make_app(settings)
@@ -48,6 +59,7 @@ class CeleryWorker:
         self._wait_for(self._redis)
         self._wait_for(connect(self._broker_url, 1))
         self._keeper.start()
+        self._watch.start()
         signals.setup_logging.connect(_keep_own_log)
         signals.worker_ready.connect(self._on_ready)
         signals.worker_shutting_down.connect(self._on_shutting_down)
@@ -97,6 +109,7 @@ class CeleryWorker:
 
     def _give_back(self) -> None:
         self._keeper.stop()
+        self._watch.stop()
         try:
             given_back = self._claims.release()
         except LOST as error:

@@ -1,13 +1,16 @@
 """The sending end of the legacy leg."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from crucible.models import Leg
 from crucible.settings import LegacySettings
+from executors.gates import Gate, OpenGate
+from tasks import scripts
 from tasks.connections import LOST, connect_async, unavailable
 from tasks.dispatch import Dispatch
-from tasks.legacy_leg.payload import encode, queue_keys
+from tasks.legacy_leg.payload import encode, id_pattern, queue_keys
+from tasks.resilience.sending import Sending
 
 # A ring wakes one waiting thread. More rings than this are never kept: a worker that
 # hears none still looks at the queue every second.
@@ -19,15 +22,31 @@ class LegacyClient:
 
     leg: Leg = "legacy"
 
-    def __init__(self, redis_url: str, settings: LegacySettings) -> None:
+    def __init__(self, redis_url: str, settings: LegacySettings, gate: Gate | None = None) -> None:
         self._url, self._settings = redis_url, settings
+        self._sending = Sending(gate or OpenGate("redis"))
         self._queues = queue_keys(settings)
         self._redis = connect_async(redis_url)
+        self._withdraw = self._redis.register_script(scripts.source("withdraw_payloads", "withdrawal"))
 
     async def send(self, dispatches: Sequence[Dispatch]) -> None:
         """See ``LegClient.send``."""
-        if not dispatches:
-            return
+        if dispatches:
+            await self._sending.awaiting(lambda: self._push(dispatches))
+
+    async def withdraw(self, run_ids: Collection[str]) -> int:
+        """See ``LegClient.withdraw``."""
+        keys = (self._settings.attempts_key, *self._queues.values())
+        try:
+            return int(await self._withdraw(keys, (id_pattern(self._settings), *run_ids)))
+        except LOST as error:
+            raise unavailable(self._url, "legacy queue", error) from error
+
+    async def aclose(self) -> None:
+        """See ``LegClient.aclose``."""
+        await self._redis.aclose()
+
+    async def _push(self, dispatches: Sequence[Dispatch]) -> None:
         payloads = defaultdict(list)
         for dispatch in dispatches:
             payloads[dispatch.evaluation.priority].append(encode(dispatch, self._settings))
@@ -40,7 +59,3 @@ class LegacyClient:
             await pipeline.execute()
         except LOST as error:
             raise unavailable(self._url, "legacy queue", error) from error
-
-    async def aclose(self) -> None:
-        """See ``LegClient.aclose``."""
-        await self._redis.aclose()

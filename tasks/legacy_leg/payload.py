@@ -1,5 +1,7 @@
 """The legacy queue's payload: one JSON object with the field names of the system it belongs to."""
 
+import re
+
 import orjson
 
 from crucible.errors import InputError
@@ -23,6 +25,12 @@ def encode(dispatch: Dispatch, settings: LegacySettings) -> bytes:
             settings.reply_field: dispatch.reply_to,
         }
     )
+
+
+def id_pattern(settings: LegacySettings) -> str:
+    """Lua's pattern of payloads made by ``encode``, for the queue's scripts; it captures the run id."""
+    name = re.sub(r"(\W)", r"%\1", settings.id_field)
+    return f'^{{"{name}":"([^"]+)"'
 
 
 def decode(payload: bytes, settings: LegacySettings) -> Run:

@@ -12,10 +12,13 @@ import structlog
 from crucible.errors import CrucibleError, InputError
 from crucible.settings import LegacySettings, load
 from executors.client import ExecutorClient
+from executors.killer import Killer
+from tasks.cancel_watch import CancelWatch
 from tasks.claims import Claim, ClaimKeeper, Claims, ClaimState
 from tasks.connections import LOST, connect, wait_until_there
 from tasks.legacy_leg.payload import decode
 from tasks.legacy_leg.queue import LegacyQueue
+from tasks.resilience.breakers import breakers_of_process
 from tasks.runner import run_one
 from tasks.worker_process import (
     STOP_WITHIN_S,
@@ -37,13 +40,20 @@ class LegacyWorker:
 
     def __init__(self, options: WorkerOptions, settings: LegacySettings) -> None:
         self._options, self._settings = options, settings
-        self._redis = connect(options.redis_url, settings.concurrency + 2)
+        self._redis = connect(options.redis_url, settings.concurrency + 3)
         self._queue = LegacyQueue(self._redis, settings, options.terms.lease_ms)
         self._claims = Claims(self._redis, "legacy", options.name, options.terms, self._queue.books)
         self._keeper = ClaimKeeper(self._claims, options.renew_every_s)
+        breakers = breakers_of_process(options.redis_url)
         self._executor = ExecutorClient(
-            settings.executor_urls, options.executor_token, options.retry_s, settings.concurrency
+            settings.executor_urls,
+            options.executor_token,
+            options.retry_s,
+            settings.concurrency,
+            breakers.of_executor,
         )
+        killer = Killer(settings.executor_urls, options.executor_token)
+        self._watch = CancelWatch(self._redis, self._claims, killer)
         self._stopping = threading.Event()
         self._log = structlog.get_logger()
 
@@ -52,6 +62,7 @@ class LegacyWorker:
         if not wait_until_there(self._redis, self._stopping.wait, self._redis_absent):
             return
         self._keeper.start()
+        self._watch.start()
         names = [f"run-{number}" for number in range(self._settings.concurrency)]
         threads = [threading.Thread(target=self._serve, name=name, daemon=True) for name in names]
         for thread in threads:
@@ -111,6 +122,7 @@ class LegacyWorker:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._keeper.stop()
+        self._watch.stop()
         try:
             given_back = self._claims.release()
         except LOST as error:

@@ -3,7 +3,7 @@
 from importlib.resources import files
 
 
-def source(name: str) -> str:
-    """Text of the script ``name``, with the queue's shared functions in front of it."""
+def source(name: str, shared: str = "queue") -> str:
+    """Text of the script ``name``, with the functions of the script ``shared`` in front of it."""
     folder = files(__name__)
-    return "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("queue", name))
+    return "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in (shared, name))

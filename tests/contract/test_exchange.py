@@ -14,6 +14,7 @@ import pytest
 from crucible.errors import ServiceUnavailable
 from crucible.models import Evaluation, Observation
 from crucible.settings import FlowSettings
+from tasks.cancellation import Cancellations
 from tasks.dispatch import Dispatch
 from tasks.exchange import Answer, Exchange
 from tasks.replies import ReplyReader
@@ -45,7 +46,7 @@ async def exchange(
     stream = f"replies-{uuid4().hex}"
     leg = ScriptedLeg("legacy", server, stream, script)
     other = ScriptedLeg("celery", server, stream, script)
-    opened = Exchange((leg, other), ReplyReader(server.url, stream), settings)
+    opened = Exchange((leg, other), ReplyReader(server.url, stream), Cancellations(server.url, {}), settings)
     opened.open()
     try:
         yield opened, leg

@@ -16,6 +16,7 @@ from crucible.rollout.stage import Stage
 from crucible.settings import FlowSettings
 from crucible.store import Store, Submission, sqlite_url
 from tasks.batch import Batch
+from tasks.cancellation import Cancellations
 from tasks.exchange import Exchange
 from tasks.replies import ReplyReader
 from tasks.settler import Settler
@@ -64,7 +65,8 @@ async def host(store: Store, server: Valkey, script: Script) -> AsyncIterator[Ho
     stream = f"replies-{uuid4().hex}"
     legs: Legs = {leg: ScriptedLeg(leg, server, stream, script) for leg in ("legacy", "celery")}
     settings = FlowSettings(max_faults=1)
-    exchange = Exchange(tuple(legs.values()), ReplyReader(server.url, stream), settings)
+    cancellations = Cancellations(server.url, {})
+    exchange = Exchange(tuple(legs.values()), ReplyReader(server.url, stream), cancellations, settings)
     opened = Host(store, exchange, stream, legs)
     exchange.open()
     opened.settler.open()

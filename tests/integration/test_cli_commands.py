@@ -15,8 +15,8 @@ from tests.support.in_process import Run, run
 
 __all__ = ["run"]
 
-_COMMANDS = ["sweep", "evaluate", "execute", "corpus import", "corpus record"]
-_COMMANDS += ["up", "down", "status", "bench"]
+_COMMANDS = ["sweep", "evaluate", "cancel", "execute", "corpus import", "corpus record"]
+_COMMANDS += ["up", "down", "status", "breakers", "bench"]
 _NEEDED = ["outcome", "exit_code", "signal", "stdout_b64", "stderr_b64", "stdout_truncated"]
 _NEEDED += ["stderr_truncated", "duration_s", "cpu_s", "memory_peak_mb", "executor", "isolation_level"]
 

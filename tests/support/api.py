@@ -15,6 +15,7 @@ from api.starter import Starter, Ticket
 from api.waiters import Waiters
 from api.wiring import Parts
 from crucible.store import Store
+from tasks.batch import cancelled
 from tests.support.ledger import comparison
 
 KEY = "key-of-the-tests-ä"
@@ -41,6 +42,15 @@ class Flows:
         for each in (await self._store.settle(found)).comparisons:
             self._waiters.answer(each)
 
+    async def cancel(self, evaluation_ids: Sequence[str]) -> None:
+        """As ``flows.cancel.cancel_evaluations`` does, where no leg runs anything."""
+        evaluations = await self._store.load(evaluation_ids)
+        await self._store.settle([cancelled(evaluation_id, each) for evaluation_id, each in evaluations])
+
+    async def cancel_sweep(self, sweep_id: str) -> None:
+        """As ``flows.cancel.cancel_sweep`` does."""
+        await self.cancel(await self._store.unsettled(sweep_id, 100))
+
 
 class Api:
     """The application and what is behind it. ``client`` shows the key, ``stranger`` does not."""
@@ -50,8 +60,10 @@ class Api:
         self.waiters = Waiters()
         self.flows = Flows(store, self.waiters)
         self.starter = Starter(self.flows.start)
-        desk = Desk(store, self.starter, self.waiters, languages, Answers("http://prefect"))
-        app = create_app(Parts(desk, readiness, self.waiters, store), SecretStr(KEY))
+        answers = Answers("http://prefect")
+        desk = Desk(store, self.starter, self.waiters, languages, answers, self.flows.cancel)
+        parts = Parts(desk, readiness, self.waiters, store, self.flows.cancel_sweep)
+        app = create_app(parts, SecretStr(KEY))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         bearer = b"Bearer " + KEY.encode()
         self.client = httpx.AsyncClient(

@@ -67,3 +67,10 @@ def is_under_way(home: Path) -> bool:
     except sqlite3.OperationalError:  # its tables are being made
         return False
     return 0 < counted[None] < counted.total()
+
+
+def newest_sweep(home: Path) -> str:
+    """The id of a home's newest sweep."""
+    with closing(sqlite3.connect(home / "crucible.db")) as store:
+        ((sweep_id,),) = store.execute("SELECT max(id) FROM sweeps")
+        return str(sweep_id)

@@ -1,7 +1,7 @@
 """A leg that does what a test says, on a real reply stream."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from crucible.models import Leg, Observation, Outcome
@@ -21,6 +21,7 @@ class ScriptedLeg:
     def __init__(self, leg: Leg, server: Valkey, stream: str, script: Script) -> None:
         self.leg: Leg = leg
         self.sent: Counter[str] = Counter()
+        self.withdrawn: set[str] = set()
         self._redis = server.client()
         self._stream = stream
         self._script = script
@@ -29,6 +30,10 @@ class ScriptedLeg:
         for dispatch in dispatches:
             self.sent[dispatch.run_id] += 1
             self._script(self, dispatch.run_id, self.sent[dispatch.run_id])
+
+    async def withdraw(self, run_ids: Collection[str]) -> int:
+        self.withdrawn.update(run_ids)
+        return len(run_ids)
 
     async def aclose(self) -> None:
         self._redis.close()

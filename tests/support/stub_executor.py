@@ -8,6 +8,7 @@ import json
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,15 +22,18 @@ TOKEN = "token-of-the-tests"
 class StubExecutor:
     """Answers every request with an observation whose standard output is the program's text.
 
-    ``hold`` keeps requests waiting until ``let_go``; ``refuse`` has them answered with a status.
+    ``hold`` keeps requests waiting until ``let_go``; with another ``status`` they are refused. ``posts``
+    counts those that were refused too.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.requests: Counter[str] = Counter()
+        self.posts = 0
         self.order: list[str] = []
         self.answers: dict[str, bytes] = {}
+        self.cancelled: set[str] = set()
         self.connections = 0
         self.status = 200
         self.observation: dict[str, object] = {}
@@ -63,6 +67,13 @@ class StubExecutor:
         """Answers the held requests and those to come."""
         self._gate.set()
 
+    def cancel(self, run_id: str) -> bool:
+        """Ends a request that is held; whether there is one."""
+        if run_id not in self.requests or run_id in self.answers:
+            return False
+        self.cancelled.add(run_id)
+        return True
+
     def accept(self, connection: socket.socket) -> None:
         """Notes a new connection, to be cut by ``stop``."""
         self.connections += 1
@@ -72,9 +83,13 @@ class StubExecutor:
         """The observation of ``request``, once it is not held any more."""
         self.requests[request["id"]] += 1
         self.order.append(request["id"])
-        self._gate.wait(60)
+        deadline = time.monotonic() + 60
+        while not self._gate.wait(0.01) and request["id"] not in self.cancelled:
+            assert time.monotonic() < deadline
         stdout = base64.b64encode(request["code"].encode()).decode()
         observation = {"outcome": "ok", "exit_code": 0, "stdout_b64": stdout} | self.observation
+        if request["id"] in self.cancelled:
+            observation = {"outcome": "cancelled"}
         self.answers[request["id"]] = json.dumps(observation, ensure_ascii=False).encode()
         return self.answers[request["id"]]
 
@@ -90,6 +105,7 @@ def _server(stub: StubExecutor) -> ThreadingHTTPServer:
             super().setup()
 
         def do_POST(self) -> None:
+            stub.posts += 1
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers["Authorization"] != f"Bearer {TOKEN}":
                 self._send(401, b'{"detail": "wrong token"}')
@@ -97,6 +113,10 @@ def _server(stub: StubExecutor) -> ThreadingHTTPServer:
                 self._send(stub.status, b'{"detail": "told to refuse"}')
             else:
                 self._send(200, stub.answer(json.loads(body)))
+
+        def do_DELETE(self) -> None:
+            known = stub.cancel(self.path.rpartition("/")[2])
+            self._send(202 if known else 404, b"")
 
         def do_GET(self) -> None:
             self._send(200, b'{"python": "3.11.2"}')

@@ -20,6 +20,7 @@ from crucible.rollout.stage import RouteRule, Stage
 from crucible.settings import GateSettings
 from crucible.store import Store, Submission
 from crucible.store.database import parse
+from tasks.batch import cancelled
 from tests.support.ledger import comparison, evaluation
 from tests.support.traffic import (
     answers,
@@ -182,6 +183,18 @@ async def test_what_celery_alone_ran_is_orphaned_by_a_rollback_until_legacy_has_
     assert state is not None
     assert state.classification is None
     assert answers(await store.settle([comparison(during)])) == ["legacy"]
+
+
+async def test_what_celery_alone_ran_is_not_run_again_by_legacy_when_it_was_cancelled(store: Store) -> None:
+    await at_stage(store, Stage.LIVE, sample=0)
+    (evaluation_id,) = await submitted(store)
+    ((_, program),) = await store.load([evaluation_id])
+
+    settled = await store.settle([cancelled(evaluation_id, program)])
+
+    assert settled.orphaned == ()
+    assert [each.classification for each in settled.comparisons] == [Classification.CANCELLED]
+    assert answers(settled) == [None]
 
 
 async def test_without_evidence_nothing_goes_past_shadow(store: Store) -> None:

@@ -83,6 +83,39 @@ async def test_a_list_is_answered_as_a_list_in_its_order(api: Api) -> None:
     assert [state["name"] for state in response.json()] == [program["id"] for program in programs]
 
 
+async def test_a_cancelled_evaluation_is_settled_as_such_and_asking_again_changes_nothing(api: Api) -> None:
+    api.flows.go.clear()
+    path = (await api.client.post("/evaluations", json=PROGRAM)).headers["location"]
+    for _ in range(2):
+        response = await api.client.delete(path)
+        assert response.status_code == 200
+        assert (response.json()["status"], response.json()["classification"]) == ("settled", "cancelled")
+    assert (await api.client.get(path)).json() == response.json()
+
+
+async def test_what_was_settled_before_cannot_be_cancelled(api: Api) -> None:
+    state = (await api.client.post("/evaluations", params={"wait": 30}, json=PROGRAM)).json()
+    response = await api.client.delete(f"/evaluations/{state['id']}")
+    assert (response.status_code, response.json()["classification"]) == (200, "match")
+
+
+async def test_a_sweep_is_cancelled_where_it_is_open(api: Api) -> None:
+    sweep_id, ids = await sweep_of(api.store, ["one", "two", "three"])
+    await api.store.settle([comparison(ids[0])])
+    counts = (await api.client.delete(f"/sweeps/{sweep_id}")).json()
+    assert (counts["submitted"], counts["matched"], counts["cancelled"]) == (3, 1, 2)
+
+
+@pytest.mark.parametrize("path", [f"/evaluations/{UNKNOWN_ID}", "/evaluations/1", f"/sweeps/sw-{'0' * 26}"])
+async def test_what_is_not_there_cannot_be_cancelled(api: Api, path: str) -> None:
+    assert path.rpartition("/")[2] in str(problem_of(await api.client.delete(path), 404)["detail"])
+
+
+async def test_a_stranger_cancels_nothing(api: Api) -> None:
+    problem_of(await api.stranger.delete(f"/evaluations/{UNKNOWN_ID}"), 401)
+    problem_of(await api.stranger.delete(f"/sweeps/sw-{'0' * 26}"), 401)
+
+
 async def test_requests_still_waiting_are_answered_when_the_process_must_end(api: Api) -> None:
     api.flows.go.clear()
     waiting = asyncio.create_task(api.client.post("/evaluations", params={"wait": 300}, json=PROGRAM))

@@ -35,7 +35,9 @@ def whole_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_everything_is_taken_from_the_environment() -> None:
     options = options_from_environment()
     assert (options.port, options.key.get_secret_value()) == (8200, "key")
-    assert options.endpoints == Endpoints("sqlite:////store", "redis://one", "redis://two")
+    assert options.endpoints == Endpoints(
+        "sqlite:////store", "redis://one", "redis://two", options.executor_urls, "token"
+    )
     assert options.executor_urls == ("http://one", "http://two", "http://three")
     assert options.prefect_api_url == "http://prefect/api"
 

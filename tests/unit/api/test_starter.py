@@ -155,3 +155,23 @@ async def test_closing_waits_for_flow_runs_and_cancels_those_that_take_too_long(
     closing.cancel()
     await bench.starter.close(within_s=0)
     assert bench.starter.flow_run_id(evaluation_id) is None
+
+
+async def test_what_is_withdrawn_gets_no_flow_run(bench: Bench) -> None:
+    bench.put(1)
+    (first,) = await bench.has(1)
+    kept, dropped = bench.put(1), bench.put(1)
+    bench.starter.withdraw(dropped[0])
+    first.start()
+    assert ids_of((await bench.has(2))[1]) == kept
+
+
+async def test_when_all_that_waited_is_withdrawn_the_next_to_come_starts_as_ever(bench: Bench) -> None:
+    bench.put(1)
+    (first,) = await bench.has(1)
+    (dropped,) = bench.put(1)
+    bench.starter.withdraw(dropped)
+    first.start()
+    await bench.has(1)
+    later = bench.put(1)
+    assert ids_of((await bench.has(2))[1]) == later

@@ -1,0 +1,88 @@
+"""Who may be asked now: gates in front of executors and other dependencies, as tenacity's hooks."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from tenacity import RetryCallState
+
+from crucible.errors import CircuitOpen
+
+Outcome = Literal["answered", "failed", "unknown"]
+"""What a call says of the dependency's health; a refusal is an answer, a defect of ours says nothing."""
+
+
+class Gate(Protocol):
+    """Stands in front of one dependency. Safe to use from several threads."""
+
+    @property
+    def name(self) -> str:
+        """What the dependency is called in messages, logs and metrics."""
+
+    def admit(self) -> str:
+        """Lets one call pass; returns the ticket to leave with. A ticket that is not empty is a probe's.
+
+        Raises ``CircuitOpen`` when the dependency must be left alone.
+        """
+
+    def leave(self, ticket: str, outcome: Outcome) -> None:
+        """Says what came of a call. To be called once for each ticket."""
+
+
+class OpenGate:
+    """A gate that lets everybody pass."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """See ``Gate.name``."""
+        return self._name
+
+    def admit(self) -> str:
+        """See ``Gate.admit``."""
+        return ""
+
+    def leave(self, ticket: str, outcome: Outcome) -> None:
+        """See ``Gate.leave``."""
+
+
+class Turns:
+    """The gates of one call that may be tried again: ``before`` and ``retry`` are tenacity's hooks.
+
+    Each attempt goes through the first gate that is open, in the order given; after a failure the
+    search begins behind the gate that failed, and the last is followed by the first. ``judge`` says what
+    an error tells of the dependency, ``is_passing`` whether it is worth another attempt.
+    """
+
+    def __init__(
+        self,
+        gates: Sequence[Gate],
+        judge: Callable[[BaseException], Outcome],
+        is_passing: Callable[[BaseException], bool],
+    ) -> None:
+        self._gates, self._judge, self._is_passing = gates, judge, is_passing
+        self._next = 0
+        self.chosen = 0
+        self.ticket = ""
+
+    def before(self, _state: RetryCallState) -> None:
+        """Chooses a gate for this attempt. Raises the ``CircuitOpen`` that ends first when none is open."""
+        shut = []
+        for offset in range(len(self._gates)):
+            self.chosen = (self._next + offset) % len(self._gates)
+            try:
+                self.ticket = self._gates[self.chosen].admit()
+            except CircuitOpen as error:
+                shut.append(error)
+            else:
+                self._next = self.chosen + 1
+                return
+        raise min(shut, key=lambda error: error.retry_in_s)
+
+    def retry(self, state: RetryCallState) -> bool:
+        """Tells the gate what came of this attempt; returns whether it is worth another one."""
+        error = state.outcome.exception() if state.outcome else None
+        outcome: Outcome = "answered" if error is None else self._judge(error)
+        self._gates[self.chosen].leave(self.ticket, outcome)
+        return error is not None and self._is_passing(error)

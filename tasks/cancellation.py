@@ -1,0 +1,124 @@
+"""Marks that say what was cancelled: they outlive whoever asked, and workers obey them whenever they come.
+
+Keys, all in the Redis of the replies: ``crucible:cancel:{id}`` marks a run, or an evaluation with all its
+runs, or a sweep; ``crucible:cancels`` is a stream that tells of new marks, each entry the ids of one request.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import cast
+
+from crucible.models import LEGS, Leg
+from executors.killer import Killer
+from tasks.claims import claim_key, mark_key, mark_keys
+from tasks.connections import LOST, connect_async, unavailable
+
+CANCELS = "crucible:cancels"
+
+_MARK_TTL_S = 86_400
+_ENTRIES_KEPT = 10_000
+_IDS_IN_ENTRY = 1000
+_BLOCK_MS = 5_000
+_PAUSE_S = 0.5
+
+Killers = Mapping[Leg, Sequence[Killer]]
+"""For each leg one for each of its executors."""
+
+Entry = tuple[bytes, Mapping[bytes, bytes]]
+
+
+class Cancellations:
+    """The marks as a flow host uses them, and the executors' kill, for programs whose worker is not there."""
+
+    def __init__(self, redis_url: str, killers: Killers) -> None:
+        self._url = redis_url
+        self._redis = connect_async(redis_url)
+        self._killers = killers
+
+    async def mark(self, ids: Collection[str]) -> None:
+        """Mark runs, evaluations or sweeps as cancelled, for a day, and tell everybody.
+
+        All or none of up to a thousand; raises ``ServiceUnavailable`` when Redis does not answer.
+        """
+        marked = list(ids)
+        try:
+            for start in range(0, len(marked), _IDS_IN_ENTRY):
+                await self._mark(marked[start : start + _IDS_IN_ENTRY])
+        except LOST as error:
+            raise unavailable(self._url, "marks of what was cancelled", error) from error
+
+    async def marked(self, run_ids: Collection[str]) -> set[str]:
+        """Which of ``run_ids`` were cancelled, by themselves or with their evaluation.
+
+        Raises redis-py's errors when Redis cannot be reached.
+        """
+        asked = list(run_ids)
+        if not asked:
+            return set()
+        marks = await self._redis.mget([key for run_id in asked for key in mark_keys(run_id)])
+        pairs = zip(asked, marks[::2], marks[1::2], strict=True)
+        return {run_id for run_id, *found in pairs if any(mark is not None for mark in found)}
+
+    async def heard(self) -> AsyncIterator[set[str]]:
+        """What is marked from now on, by whomever, without end. A Redis that goes away is waited for."""
+        last: bytes | None = None
+        while True:
+            try:
+                if last is None:
+                    last = newest(cast("list[Entry]", await self._redis.xrevrange(CANCELS, count=1)))
+                found = await self._redis.xread({CANCELS: last}, block=_BLOCK_MS)
+            except LOST:
+                await asyncio.sleep(_PAUSE_S)  # whoever reads the replies logs the loss
+                continue
+            if found:
+                ((_, entries),) = cast("list[tuple[bytes, list[Entry]]]", found)
+                last = newest(entries)
+                yield {each for _, fields in entries for each in fields[b"ids"].decode().split()}
+
+    async def kill(self, run_ids: Iterable[str], legs: Collection[Leg] = LEGS) -> None:
+        """Have the executors of ``legs`` end these runs, those in a worker's hands first.
+
+        An executor that does not know a run, or does not answer, is passed over: the run's worker, or the
+        worker that gets the run next, has the mark.
+        """
+        asked = list(run_ids)
+        await asyncio.gather(*(self._kill_on(leg, asked) for leg in legs))
+
+    async def aclose(self) -> None:
+        """Close all connections; a ``heard`` under way must have been cancelled."""
+        for each in chain.from_iterable(self._killers.values()):
+            each.close()
+        await self._redis.aclose()
+
+    async def _kill_on(self, leg: Leg, run_ids: Sequence[str]) -> None:
+        order = await self._claimed_first(run_ids, leg)
+        killers = self._killers.get(leg, ())
+        await asyncio.gather(*(asyncio.to_thread(each.end, order) for each in killers))
+
+    async def _mark(self, ids: Sequence[str]) -> None:
+        pipeline = self._redis.pipeline(transaction=True)
+        for each in ids:
+            pipeline.set(mark_key(each), 1, ex=_MARK_TTL_S)
+        pipeline.xadd(CANCELS, {"ids": " ".join(ids)}, maxlen=_ENTRIES_KEPT)
+        pipeline.expire(CANCELS, _MARK_TTL_S)
+        await pipeline.execute()
+
+    async def _claimed_first(self, run_ids: Sequence[str], leg: Leg) -> list[str]:
+        try:
+            held = await self._redis.mget([claim_key(run_id, leg) for run_id in run_ids])
+        except LOST:
+            return list(run_ids)
+        ranked = sorted(zip(run_ids, held, strict=True), key=lambda pair: pair[1] is None)
+        return [run_id for run_id, _ in ranked]
+
+
+def killers_of(executor_urls: Sequence[str], token: str) -> Killers:
+    """Killers for these executors, in the order executor-1, executor-2 (legacy), executor-3 (Celery)."""
+    made = [Killer([url], token) for url in executor_urls]
+    return {"legacy": made[:2], "celery": made[2:]}
+
+
+def newest(entries: Sequence[Entry]) -> bytes:
+    """The id of the last of ``entries``, to read on from; that of the beginning if there are none."""
+    return entries[-1][0] if entries else b"0-0"

@@ -1,0 +1,109 @@
+"""How redis-py sends a command again that lost its connection: as everything else is tried again."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import redis.asyncio.retry
+import redis.retry
+from redis.backoff import NoBackoff
+from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception
+from tenacity.retry import retry_base
+
+from crucible.retries import Patience, told
+
+T = TypeVar("T")
+
+Failed = Callable[..., Any]
+"""What redis-py has done after each failure: it drops the connection."""
+
+Retryable = Callable[[Exception], bool]
+
+
+class Reconnecting(redis.retry.Retry):
+    """For clients that block. ``dependency`` is what log lines and metrics say has failed."""
+
+    def __init__(self, dependency: str, patience: Patience) -> None:
+        super().__init__(NoBackoff(), patience.attempts - 1)
+        self._dependency, self._patience = dependency, patience
+
+    def call_with_retry(
+        self,
+        do: Callable[[], T],
+        fail: Failed,
+        is_retryable: Retryable | None = None,
+        with_failure_count: bool = False,  # noqa: FBT001, FBT002 (redis-py's own)
+    ) -> T:
+        """See redis-py."""
+        try:
+            return do()  # what gets through at once, and nearly all does, costs nothing more
+        except self._supported_errors as error:
+            attempt = _beginning_with(error, do)
+        retrying = Retrying(
+            retry=_worth_it(self._supported_errors, is_retryable),
+            after=lambda state: fail(*_failure(state, counted=with_failure_count)),
+            wait=self._patience.wait,
+            stop=self._patience.stop,
+            before_sleep=told(self._dependency),
+            reraise=True,
+        )
+        return retrying(attempt)
+
+
+class AsyncReconnecting(redis.asyncio.retry.Retry):
+    """As ``Reconnecting``, for an event loop."""
+
+    def __init__(self, dependency: str, patience: Patience) -> None:
+        super().__init__(NoBackoff(), patience.attempts - 1)
+        self._dependency, self._patience = dependency, patience
+
+    async def call_with_retry(
+        self,
+        do: Callable[[], Awaitable[T]],
+        fail: Failed,
+        is_retryable: Retryable | None = None,
+        with_failure_count: bool = False,  # noqa: FBT001, FBT002 (redis-py's own)
+    ) -> T:
+        """See redis-py."""
+        try:
+            return await do()
+        except self._supported_errors as error:
+            attempt = _beginning_with(error, do)
+
+        async def again() -> T:
+            return await attempt()
+
+        async def after(state: RetryCallState) -> None:
+            await fail(*_failure(state, counted=with_failure_count))
+
+        retrying = AsyncRetrying(
+            retry=_worth_it(self._supported_errors, is_retryable),
+            after=after,
+            wait=self._patience.wait,
+            stop=self._patience.stop,
+            before_sleep=told(self._dependency),
+            reraise=True,
+        )
+        return await retrying(again)
+
+
+def _beginning_with(error: Exception, do: Callable[[], T]) -> Callable[[], T]:
+    """``do``, except that the first call fails with ``error``: that attempt was made before."""
+    made = [error]
+
+    def attempt() -> T:
+        if made:
+            raise made.pop()
+        return do()
+
+    return attempt
+
+
+def _worth_it(supported: tuple[type[Exception], ...], is_retryable: Retryable | None) -> retry_base:
+    return retry_if_exception(
+        lambda error: isinstance(error, supported) and (is_retryable is None or is_retryable(error))
+    )
+
+
+def _failure(state: RetryCallState, *, counted: bool) -> tuple[object, ...]:
+    error = state.outcome.exception() if state.outcome else None
+    return (error, state.attempt_number) if counted else (error,)
