@@ -6,10 +6,13 @@ from http import HTTPStatus
 from api.answers import Answers, EvaluationState
 from api.languages import Languages
 from api.orders import Order
+from api.pace import Pace
 from api.problems import Problem, misfit
-from api.starter import MOST_WAITING, Starter, Ticket
+from api.shedding import Shedding
+from api.starter import MOST_WAITING, Starter
 from api.waiters import Waiters
-from crucible.store import Store
+from crucible.settings import ShedSettings, load
+from crucible.store import Store, Ticket
 
 CancelEvaluations = Callable[[Sequence[str]], Awaitable[None]]
 """See ``flows.cancel.cancel_evaluations``."""
@@ -33,6 +36,8 @@ class Desk:
         self._languages = languages
         self._answers = answers
         self._cancel_evaluations = cancel_evaluations
+        self._shedding = Shedding(load(ShedSettings).above)
+        self._pace = Pace()
 
     async def submit(self, order: Order, wait_s: float) -> tuple[list[EvaluationState], bool]:
         """Enter an order in the ledger, queue it, and wait for its comparisons at most ``wait_s`` seconds.
@@ -84,13 +89,17 @@ class Desk:
 
     async def _enter(self, order: Order) -> None:
         number = len(order.submissions)
+        self._pace.look(self._starter.waiting)
         if not self._starter.reserve(number):
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 f"no room for {number} more; at most {MOST_WAITING} evaluations wait for their flow run",
+                headers={"Retry-After": str(self._pace.retry_after_s)},
             )
+        self._pace.look(self._starter.waiting)
+        alone = self._shedding.look(self._starter.load, number)
         try:
-            await self._store.submit(order.submissions)
+            await self._store.submit([each._replace(alone=alone) for each in order.submissions])
         except BaseException:
             self._starter.free(number)
             raise

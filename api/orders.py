@@ -1,22 +1,15 @@
 """From the body of a request to evaluations: bounded, and strict about what fits."""
 
 from dataclasses import dataclass
-from http import HTTPStatus
 
 import orjson
-from fastapi import Request
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect
 
-from api.problems import Problem, misfit
+from api.problems import misfit
 from crucible.corpus_faults import first_fault
 from crucible.ids import new_evaluation_ids
 from crucible.models import Evaluation
-from crucible.models.evaluation import MAX_PROGRAM_BYTES
 from crucible.store import Submission
-
-MAX_BODY_BYTES = 4 * MAX_PROGRAM_BYTES
-"""The largest body that is read: a program and its input of full size, and as much again for escapes."""
 
 MAX_LIST = 1000
 """How many evaluations one request may hold."""
@@ -28,26 +21,6 @@ class Order:
 
     submissions: tuple[Submission, ...]
     is_list: bool
-
-
-async def read_body(request: Request) -> bytes:
-    """The body; raises a 413 ``Problem`` past ``MAX_BODY_BYTES``, and what is beyond is never held.
-
-    A caller who hangs up in the middle gets a 400 ``Problem``, for the log's sake.
-    """
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
-        raise _too_large()
-    parts, size = [], 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > MAX_BODY_BYTES:
-                raise _too_large()
-            parts.append(part)
-    except ClientDisconnect:
-        raise Problem(HTTPStatus.BAD_REQUEST, "the connection was closed before the body ended") from None
-    return b"".join(parts)
 
 
 def parse_order(body: bytes) -> Order:
@@ -83,9 +56,3 @@ def _evaluation(item: object, new_id: str, number: int | None) -> Evaluation:
         return Evaluation.model_validate_json(raw, strict=True)
     except ValidationError as error:
         raise misfit(*first_fault(raw, error), number) from None
-
-
-def _too_large() -> Problem:
-    return Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is too large; the limit is {MAX_BODY_BYTES} bytes"
-    )

@@ -13,11 +13,14 @@ from crucible.errors import CrucibleError, ExecutorFault, ExecutorUnavailable, I
 from crucible.models import Observation
 from crucible.retries import Patience, told
 from executors.gates import Gate, OpenGate, Outcome, Turns
+from executors.pauses import Pauses
 
 _CALLERS_FAULT = frozenset({400, 404, 405, 413, 415, 422})
 _BUSY = str(HTTPStatus.TOO_MANY_REQUESTS.value)
 _CONNECT_WITHIN_S = 3.0
 _QUESTION_WITHIN_S = 10.0
+_BUSY_WITHIN_S = 120.0
+"""How long a program may wait, beside the time for retries, for executors that ask for it."""
 
 
 class ExecutorClient:
@@ -25,8 +28,9 @@ class ExecutorClient:
 
     Faults of the platform are tried again over ``retry_s`` seconds, each time at the next URL. That is
     safe because an executor that gets an id again joins the run under way or repeats its answer. An
-    executor whose gate is shut is passed over. ``connections`` is how many requests to one executor may
-    be under way at once.
+    executor whose gate is shut is passed over, and so is one that said when to come again, until then; where
+    all did, a program waits for that. ``connections`` is how many requests to one executor may be under way
+    at once.
     """
 
     def __init__(
@@ -76,12 +80,13 @@ class ExecutorClient:
             pool.close()
 
     def _ask(self, method: str, path: str, timeout_s: float, body: bytes | None = None) -> bytes:
-        turns = Turns(self._gates, _judge, lambda error: isinstance(error, ExecutorFault))
+        turns = Turns(self._gates, _judge, lambda error: isinstance(error, ExecutorFault), _asks_s)
+        pauses = Pauses(self._patience, turns, _BUSY_WITHIN_S if path == "/execute" else 0.0)
         retrying = Retrying(
             before=turns.before,
             retry=turns.retry,
-            wait=self._patience.wait,
-            stop=self._patience.stop,
+            wait=pauses.wait,
+            stop=pauses.stop,
             before_sleep=told("executor"),
             retry_error_callback=_give_up,
         )
@@ -108,7 +113,7 @@ class ExecutorClient:
             raise ExecutorFault(executor, type(error).__name__, f"{url}: {error}") from error
         if response.status == HTTPStatus.OK:
             return response.data
-        raise _refusal(executor, url, response.status, response.data)
+        raise _refusal(executor, url, response)
 
 
 def _judge(error: BaseException) -> Outcome:
@@ -116,6 +121,10 @@ def _judge(error: BaseException) -> Outcome:
     if isinstance(error, ExecutorFault):
         return "answered" if error.cause == _BUSY else "failed"
     return "answered" if isinstance(error, CrucibleError) else "unknown"
+
+
+def _asks_s(error: BaseException) -> float:
+    return error.retry_after_s if isinstance(error, ExecutorFault) else 0.0
 
 
 def _give_up(state: RetryCallState) -> NoReturn:
@@ -150,15 +159,17 @@ def _seconds_for(limits: Mapping[str, object]) -> float:
     return (wall_s if isinstance(wall_s, int | float) else 10.0) * 5 + 60
 
 
-def _refusal(executor: str, url: str, status: int, body: bytes) -> CrucibleError:
+def _refusal(executor: str, url: str, response: urllib3.BaseHTTPResponse) -> CrucibleError:
+    status = response.status
     if status == HTTPStatus.UNAUTHORIZED:
         return ExecutorUnavailable(
             f"{url} refused the token; give workers and executors the same CRUCIBLE_EXECUTOR_TOKEN"
         )
-    problem = f"{url} answered {status}: {_problem(body)}"
+    problem = f"{url} answered {status}: {_problem(response.data)}"
     if status in _CALLERS_FAULT:
         return InputError(problem)
-    return ExecutorFault(executor, str(status), problem)
+    after = response.headers.get("Retry-After", "")
+    return ExecutorFault(executor, str(status), problem, float(after) if after.isdecimal() else 0.0)
 
 
 def _problem(body: bytes) -> str:

@@ -1,5 +1,6 @@
 """Who may be asked now: gates in front of executors and other dependencies, as tenacity's hooks."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
@@ -51,8 +52,10 @@ class Turns:
     """The gates of one call that may be tried again: ``before`` and ``retry`` are tenacity's hooks.
 
     Each attempt goes through the first gate that is open, in the order given; after a failure the
-    search begins behind the gate that failed, and the last is followed by the first. ``judge`` says what
-    an error tells of the dependency, ``is_passing`` whether it is worth another attempt.
+    search begins behind the gate that failed, and the last is followed by the first. One whose dependency
+    asked to be left alone comes after all others until that time is over. ``judge`` says what an error tells
+    of the dependency, ``is_passing`` whether it is worth another attempt, ``asks_s`` for how many seconds
+    the dependency asked to be left alone with it.
     """
 
     def __init__(
@@ -60,8 +63,10 @@ class Turns:
         gates: Sequence[Gate],
         judge: Callable[[BaseException], Outcome],
         is_passing: Callable[[BaseException], bool],
+        asks_s: Callable[[BaseException], float] = lambda _: 0.0,
     ) -> None:
-        self._gates, self._judge, self._is_passing = gates, judge, is_passing
+        self._gates, self._judge, self._is_passing, self._asks_s = gates, judge, is_passing, asks_s
+        self._alone_until = [0.0] * len(gates)
         self._next = 0
         self.chosen = 0
         self.ticket = ""
@@ -69,14 +74,16 @@ class Turns:
     def before(self, _state: RetryCallState) -> None:
         """Chooses a gate for this attempt. Raises the ``CircuitOpen`` that ends first when none is open."""
         shut = []
-        for offset in range(len(self._gates)):
-            self.chosen = (self._next + offset) % len(self._gates)
+        now = time.monotonic()
+        in_turn = ((self._next + offset) % len(self._gates) for offset in range(len(self._gates)))
+        for number in sorted(in_turn, key=lambda each: max(now, self._alone_until[each])):
             try:
-                self.ticket = self._gates[self.chosen].admit()
+                self.ticket = self._gates[number].admit()
             except CircuitOpen as error:
                 shut.append(error)
+                self._alone_until[number] = now + error.retry_in_s
             else:
-                self._next = self.chosen + 1
+                self.chosen, self._next = number, number + 1
                 return
         raise min(shut, key=lambda error: error.retry_in_s)
 
@@ -85,4 +92,11 @@ class Turns:
         error = state.outcome.exception() if state.outcome else None
         outcome: Outcome = "answered" if error is None else self._judge(error)
         self._gates[self.chosen].leave(self.ticket, outcome)
+        if error is not None:
+            self._alone_until[self.chosen] = time.monotonic() + self._asks_s(error)
         return error is not None and self._is_passing(error)
+
+    @property
+    def alone_s(self) -> float:
+        """Seconds for which all dependencies asked to be left alone."""
+        return max(0.0, min(self._alone_until) - time.monotonic())

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.answers import EvaluationState
 from api.desk import Desk
-from api.orders import parse_order, read_body
+from api.intake import Intake
+from api.orders import parse_order
 from api.problems import Problem
 
 MAX_WAIT_S = 300
@@ -23,6 +24,7 @@ WaitSeconds = Annotated[
 def evaluations_router(desk: Desk) -> APIRouter:
     """The endpoints of evaluations; who may use them is the application's business."""
     router = APIRouter(prefix="/evaluations")
+    intake = Intake()
 
     @router.post("", status_code=HTTPStatus.ACCEPTED)
     async def submit(
@@ -32,8 +34,9 @@ def evaluations_router(desk: Desk) -> APIRouter:
 
         202 with where to look; with ``wait`` 200 with the comparison, if it is there in time.
         """
-        order = parse_order(await read_body(request))
-        states, all_settled = await desk.submit(order, wait)
+        async with intake.body(request) as body:
+            order = parse_order(body)
+            states, all_settled = await desk.submit(order, wait)
         if all_settled:
             response.status_code = HTTPStatus.OK
         if order.is_list:

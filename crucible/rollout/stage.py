@@ -86,6 +86,7 @@ class Route(Frozen):
 
     ``version`` and ``epoch`` are the rollout's at that moment; ``strata`` are those it is counted in.
     ``kept`` says that a rule gives Celery no answer of its kind: what goes wrong with it turns nothing back.
+    ``shed`` says that the other leg would have run it as well, and did not for there was too much to do.
     """
 
     stage: Stage
@@ -95,6 +96,7 @@ class Route(Frozen):
     authority: Leg
     strata: tuple[str, ...] = ()
     kept: bool = False
+    shed: bool = False
 
 
 def route(rollout: Rollout, evaluation: Evaluation, evaluation_id: str) -> Route:
@@ -112,6 +114,13 @@ def route(rollout: Rollout, evaluation: Evaluation, evaluation_id: str) -> Route
         authority=authority,
         kept=_rule_share(rollout, evaluation) == 0,
     )
+
+
+def without_shadow(found: Route) -> Route:
+    """``found`` for nobody but the leg that answers; marked as shed where another one would have run it."""
+    if found.legs == (found.authority,):
+        return found
+    return found.model_copy(update={"legs": (found.authority,), "shed": True})
 
 
 def bucket(salt: str, key: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.rollout.epoch import Epoch, strata_of
-from crucible.rollout.stage import Rollout, Route, route
+from crucible.rollout.stage import Rollout, Route, route, without_shadow
 from crucible.store.entries import Submission
 from crucible.store.rollout_state import read_epoch, read_state
 from crucible.store.tally import Moves
@@ -30,6 +30,8 @@ async def enter_traffic(
 
 def _route(rollout: Rollout, epoch: Epoch, submission: Submission) -> Route:
     found = route(rollout, submission.evaluation, submission.id)
+    if submission.alone:
+        found = without_shadow(found)
     strata = strata_of(submission.evaluation, epoch.key.policy.strata_tags)
     if submission.reference is not None:
         return found.model_copy(update={"strata": strata, "legs": ("celery",), "authority": "celery"})

@@ -16,7 +16,8 @@ class Submission(NamedTuple):
 
     ``classification`` is given where it is settled by being submitted: nobody here runs its language.
     ``is_traffic`` has the rollout decide who runs and answers it; all else runs on both legs, to be compared.
-    ``reference`` is an evaluation whose recorded legacy answer Celery's is to be compared with.
+    ``reference`` is an evaluation whose recorded legacy answer Celery's is to be compared with. ``alone`` has
+    traffic run on no other leg than the one that answers it, since there is too much of it.
     """
 
     id: str
@@ -25,6 +26,14 @@ class Submission(NamedTuple):
     classification: Literal[Classification.NOT_SAMPLED] | None = None
     is_traffic: bool = False
     reference: str | None = None
+    alone: bool = False
+
+
+class Ticket(NamedTuple):
+    """An evaluation without column: Crucible's id, and the author's."""
+
+    id: str
+    name: str
 
 
 class Work(NamedTuple):

@@ -22,8 +22,8 @@ TOKEN = "token-of-the-tests"
 class StubExecutor:
     """Answers every request with an observation whose standard output is the program's text.
 
-    ``hold`` keeps requests waiting until ``let_go``; with another ``status`` they are refused. ``posts``
-    counts those that were refused too.
+    ``hold`` keeps requests waiting until ``let_go``; with another ``status`` they are refused, with
+    ``retry_after`` where that is set. ``posts`` counts those that were refused too, ``asked_at`` has when.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -36,6 +36,8 @@ class StubExecutor:
         self.cancelled: set[str] = set()
         self.connections = 0
         self.status = 200
+        self.retry_after: str | None = None
+        self.asked_at: list[float] = []
         self.observation: dict[str, object] = {}
         self._gate = threading.Event()
         self._gate.set()
@@ -74,6 +76,11 @@ class StubExecutor:
         self.cancelled.add(run_id)
         return True
 
+    def add_headers(self, answer: BaseHTTPRequestHandler, status: int) -> None:
+        """Says beside a refusal when to come again."""
+        if status != 200 and self.retry_after is not None:
+            answer.send_header("Retry-After", self.retry_after)
+
     def accept(self, connection: socket.socket) -> None:
         """Notes a new connection, to be cut by ``stop``."""
         self.connections += 1
@@ -106,6 +113,7 @@ def _server(stub: StubExecutor) -> ThreadingHTTPServer:
 
         def do_POST(self) -> None:
             stub.posts += 1
+            stub.asked_at.append(time.monotonic())
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers["Authorization"] != f"Bearer {TOKEN}":
                 self._send(401, b'{"detail": "wrong token"}')
@@ -125,6 +133,7 @@ def _server(stub: StubExecutor) -> ThreadingHTTPServer:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
+            stub.add_headers(self, status)
             self.end_headers()
             self.wfile.write(body)
 

@@ -4,10 +4,8 @@ import json
 from http import HTTPStatus
 
 import pytest
-from starlette.requests import Request
-from starlette.types import Message
 
-from api.orders import MAX_LIST, parse_order, read_body
+from api.orders import MAX_LIST, parse_order
 from api.problems import Problem
 from crucible.models import Limits, Outcome
 
@@ -99,17 +97,3 @@ def test_nesting_that_json_can_carry_and_we_cannot_is_refused() -> None:
     for _ in range(500):
         nested = [nested]
     assert "cannot be read" in refused(PROGRAM | {"tags": nested}).detail
-
-
-async def test_a_caller_who_hangs_up_in_the_middle_is_not_our_defect() -> None:
-    messages: list[Message] = [
-        {"type": "http.request", "body": b'{"id"', "more_body": True},
-        {"type": "http.disconnect"},
-    ]
-
-    async def receive() -> Message:
-        return messages.pop(0)
-
-    with pytest.raises(Problem) as caught:
-        await read_body(Request({"type": "http", "headers": []}, receive))
-    assert caught.value.status is HTTPStatus.BAD_REQUEST

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crucible.models import Evaluation
-from crucible.rollout.stage import BUCKETS, Rollout, RouteRule, Stage, bucket, is_within, route
+from crucible.rollout.stage import (
+    BUCKETS,
+    Rollout,
+    Route,
+    RouteRule,
+    Stage,
+    bucket,
+    is_within,
+    route,
+    without_shadow,
+)
 
 ROOT = Path(__file__).parents[3]
 KEY = st.text(max_size=30)
@@ -164,3 +174,20 @@ def test_the_first_rule_that_fits_decides() -> None:
     assert route(rollout, evaluation(tags=("early", "x"), priority=2), "ev").authority == "celery"
     assert route(rollout, evaluation(tags=("early",), priority=3), "ev").authority == "legacy"
     assert route(rollout, evaluation(tags=("late",), priority=2), "ev").authority == "legacy"
+
+
+@given(ROLLOUT, EVALUATION, KEY)
+def test_what_is_shed_runs_on_the_leg_that_answers_and_on_no_other(
+    rollout: Rollout, submitted: Evaluation, evaluation_id: str
+) -> None:
+    found = route(rollout, submitted, evaluation_id)
+    alone = without_shadow(found)
+    assert alone.legs == (found.authority,)
+    assert alone.shed is (len(found.legs) > 1)
+    assert alone.model_copy(update={"legs": found.legs, "shed": False}) == found
+    assert without_shadow(alone) == alone
+
+
+def test_routes_of_former_versions_were_not_shed() -> None:
+    former = '{"stage":"shadow","version":1,"epoch":1,"legs":["legacy","celery"],"authority":"legacy"}'
+    assert not Route.model_validate_json(former).shed

@@ -1,0 +1,70 @@
+"""Aging: what waits long on a leg rises, so that a flood of what is more urgent starves nothing."""
+
+import threading
+from collections.abc import Sequence
+from typing import Literal
+
+import redis
+import structlog
+
+from tasks import scripts
+from tasks.connections import LOST
+
+_LOOKS_IN_A_PERIOD = 10
+_LONGEST_PAUSE_S = 1.0
+_NOT_YET = -1
+
+Head = Literal["LEFT", "RIGHT"]
+"""The end of a Redis list from which it is taken."""
+
+
+class Aging:
+    """The queues of one leg, most urgent first, in which what has waited for ``period_s`` rises by one.
+
+    At a tick, of the first ``rising`` of each queue those that were among the first at the tick before go to
+    the end of the next one, in their order. They stay there until they are taken or have waited for another
+    period, and no others follow as long: so what rose never is more of a queue than ``rising``. Nothing is
+    lost or doubled by that, whoever takes, sends or withdraws meanwhile.
+    """
+
+    def __init__(
+        self, client: redis.Redis, queues: Sequence[str], head: Head, rising: int, period_s: float
+    ) -> None:
+        self._keys = (f"crucible:aging:{queues[0]}:lock", f"crucible:aging:{queues[0]}", *queues)
+        self._arguments = (int(period_s * 1000), rising, head)
+        self._age = client.register_script(scripts.source("age"))
+        self.look_every_s = min(period_s / _LOOKS_IN_A_PERIOD, _LONGEST_PAUSE_S)
+
+    def tick(self) -> int | None:
+        """Lets rise what has waited; returns how many, or null where the last tick is less than a period ago.
+
+        All workers of a leg share their ticks. Raises redis-py's errors when Redis cannot be reached.
+        """
+        risen = int(self._age(self._keys, self._arguments))
+        return None if risen == _NOT_YET else risen
+
+
+class AgingKeeper:
+    """A thread that has a worker's queues age until it is stopped."""
+
+    def __init__(self, aging: Aging) -> None:
+        self._aging = aging
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="aging", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops the thread."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        log = structlog.get_logger()
+        while not self._stopping.wait(self._aging.look_every_s):
+            try:
+                if risen := self._aging.tick():
+                    log.info("aged", risen=risen)
+            except LOST as error:
+                log.warning("queues not aged", reason=str(error))
