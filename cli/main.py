@@ -1,5 +1,6 @@
 """``crucible``: all commands, and the one place where errors become exit codes."""
 
+import logging
 import os
 import sys
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from cli.commands import (
     cancel,
     causes,
     corpus,
+    dlq,
     down,
     evaluate,
     evidence,
@@ -26,6 +28,7 @@ from cli.commands import (
     up,
 )
 from crucible.errors import CrucibleError
+from crucible.logging import configure_logging
 
 _EPILOG = "Exit codes: 0 as wished, 1 failed, 2 wrong usage or input, 3 inconclusive, 4 platform fault."
 
@@ -44,6 +47,7 @@ def build() -> typer.Typer:
     app.command("sweep")(sweep.command)
     app.command("evaluate")(evaluate.command)
     app.command("cancel")(cancel.command)
+    app.add_typer(dlq.app, name="dlq")
     app.command("reproduce")(reproduce.command)
     app.command("causes")(causes.command)
     app.command("execute")(execute.command)
@@ -77,6 +81,7 @@ def _options(
 
 def main() -> NoReturn:
     """Run the command line and exit; a known error is one line on standard error, never a traceback."""
+    configure_logging(sys.stderr, logging.WARNING)  # standard output is for what was asked for alone
     try:
         code = build()(sys.argv[1:] or ["--help"], prog_name="crucible", standalone_mode=False)
         sys.stdout.flush()

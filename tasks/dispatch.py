@@ -28,6 +28,12 @@ class Run:
     reply_to: str
     payload: bytes | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ``TypeError`` when a part is of another type, for anybody may write to a queue."""
+        texts = (self.run_id, self.language, self.code, self.stdin, self.reply_to)
+        if not (all(isinstance(each, str) for each in texts) and isinstance(self.limits, Mapping)):
+            raise TypeError("limits must be an object, and all else text")
+
 
 class LegClient(Protocol):
     """The sending end of a leg."""

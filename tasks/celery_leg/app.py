@@ -1,18 +1,9 @@
 """The Celery application, made from settings when asked for."""
 
-from typing import Any
-
 from celery import Celery
 from kombu.transport.redis import Channel
 
 from crucible.settings import CelerySettings
-from tasks.dispatch import Dispatch, Run
-
-RUN_NAME = "crucible.run"
-"""The name under which runs travel."""
-
-ID_PATTERN = '"correlation_id": "([^"]+)"'
-"""Lua's pattern of messages as kombu writes them, for the broker's scripts; it captures the run id."""
 
 _MOST_URGENT = 9
 
@@ -52,19 +43,6 @@ def make_app(broker_url: str, settings: CelerySettings) -> Celery:
     return app
 
 
-def arguments(dispatch: Dispatch) -> tuple[object, ...]:
-    """The arguments with which ``dispatch`` travels."""
-    program = dispatch.evaluation
-    limits = program.limits.model_dump()
-    return (dispatch.run_id, program.language, program.code, program.stdin, limits, dispatch.reply_to)
-
-
-def received(arguments: tuple[Any, ...]) -> Run:
-    """The run that travelled as ``arguments``."""
-    run_id, language, code, stdin, limits, reply_to = arguments
-    return Run(run_id, language, code, stdin, limits, reply_to)
-
-
 def broker_priority(priority: int) -> int:
     """Celery's number for one of ours: on Redis 0 is the most urgent, here 9 is."""
     return _MOST_URGENT - priority
@@ -72,10 +50,14 @@ def broker_priority(priority: int) -> int:
 
 def broker_keys(settings: CelerySettings) -> tuple[str, ...]:
     """Celery's keys: messages that wait for an acknowledgement, the index of those, and the queue's lists."""
-    queue = f"{settings.key_prefix}{settings.queue}"
-    lists = (f"{queue}{Channel.sep}{step}" if step else queue for step in range(_MOST_URGENT + 1))
     unacked = (f"{settings.key_prefix}{key}" for key in (Channel.unacked_key, Channel.unacked_index_key))
-    return (*unacked, *lists)
+    return (*unacked, *queue_keys(settings))
+
+
+def queue_keys(settings: CelerySettings) -> tuple[str, ...]:
+    """The lists of the queue, most urgent first; messages are taken from their right."""
+    queue = f"{settings.key_prefix}{settings.queue}"
+    return tuple(f"{queue}{Channel.sep}{step}" if step else queue for step in range(_MOST_URGENT + 1))
 
 
 def _transport_options(settings: CelerySettings) -> dict[str, object]:

@@ -9,7 +9,8 @@ from crucible.models import Leg
 from crucible.settings import CelerySettings
 from executors.gates import Gate, OpenGate
 from tasks import scripts
-from tasks.celery_leg.app import ID_PATTERN, RUN_NAME, arguments, broker_keys, broker_priority, make_app
+from tasks.celery_leg.app import broker_keys, broker_priority, make_app
+from tasks.celery_leg.message import ID_PATTERN, RUN_NAME, arguments
 from tasks.connections import LOST, connect_async, unavailable
 from tasks.dispatch import Dispatch
 from tasks.resilience.sending import Sending

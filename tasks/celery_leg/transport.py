@@ -2,25 +2,51 @@
 
 kombu makes a Redis client twice a message, to note that it was delivered and that it was
 acknowledged. Clients are safe to share and costly to make, so a channel keeps one.
+
+Nor can a message harm its worker: kombu would end the process on an item that is no JSON, and Celery would
+hold one whose body cannot be decoded for ever, in a place of what it prefetches.
 """
 
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import Any
 
 from kombu.transport.redis import Channel, Transport
 
+Accept = Callable[[str, bytes], bool]
+"""Whether an item of a list, given the list's name, is a message that a worker can read."""
+
 
 class FrugalChannel(Channel):
-    """A channel that keeps the client with which it publishes and acknowledges."""
+    """A channel that keeps the client with which it publishes and acknowledges.
+
+    With the transport option ``accept`` it takes what that refuses from the queue and goes on as if there
+    had been nothing.
+    """
+
+    accept: Accept | None = None
+    from_transport_options: tuple[str, ...] = (*Channel.from_transport_options, "accept")  # type: ignore[assignment]
 
     @cached_property
     def _shared_client(self) -> Any:
         return super()._create_client()  # type: ignore[no-untyped-call]
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 (kombu's own)
-        if asynchronous:
-            return super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
-        return self._shared_client
+        if not asynchronous:
+            return self._shared_client
+        client = super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
+        if self.accept is not None:
+            client.parse_response = partial(_accepted, client.parse_response, self.accept)
+        return client
+
+
+def _accepted(
+    parse: Callable[..., Any], accept: Accept, connection: Any, command: str, **options: Any
+) -> Any:
+    reply = parse(connection, command, **options)
+    if command == "BRPOP" and reply and not accept(reply[0].decode(), reply[1]):
+        return None  # as when the wait was in vain
+    return reply
 
 
 class FrugalTransport(Transport):

@@ -9,12 +9,15 @@ import structlog
 from celery import Celery, signals
 
 from crucible.errors import CrucibleError, SettingsError
-from crucible.settings import BreakerSettings, CelerySettings, Settings, load
+from crucible.settings import BreakerSettings, CelerySettings, QueueSettings, Settings, load
 from executors.client import ExecutorClient
 from executors.killer import Killer
+from tasks.aging import Aging, AgingKeeper
 from tasks.cancel_watch import CancelWatch
-from tasks.celery_leg.app import RUN_NAME, make_app, received
-from tasks.claims import ClaimKeeper, Claims
+from tasks.celery_leg.app import make_app, queue_keys
+from tasks.celery_leg.message import RUN_NAME, received
+from tasks.celery_leg.undeliverable import Counted, Undeliverable
+from tasks.claims import ClaimKeeper, Claims, ClaimState
 from tasks.connections import LOST, connect, wait_until_there
 from tasks.resilience.breakers import breakers_of_process
 from tasks.resilience.parking import Parking
@@ -50,6 +53,16 @@ class CeleryWorker:
         self._executor = Parking(executor, load(BreakerSettings).park_s, self._claims.cancelled)
         killer = Killer([settings.executor_url], options.executor_token)
         self._watch = CancelWatch(self._redis, self._claims, killer)
+        self._broker = connect(broker_url, 1)
+        age_s = load(QueueSettings).age_s
+        aging = Aging(self._broker, queue_keys(settings), "RIGHT", settings.concurrency, age_s)
+        self._aging = AgingKeeper(aging)
+        self._undeliverable = Undeliverable(
+            connect(broker_url, settings.concurrency + 1),
+            self._redis,
+            settings,
+            options.terms.result_ttl_ms // 1000,
+        )
         self._name = options.name
         self._log = structlog.get_logger()
         self._app = self._make_app(settings)
@@ -57,9 +70,10 @@ class CeleryWorker:
     def run(self) -> int:
         """Works until SIGTERM or SIGINT; returns the exit status."""
         self._wait_for(self._redis)
-        self._wait_for(connect(self._broker_url, 1))
+        self._wait_for(self._broker)
         self._keeper.start()
         self._watch.start()
+        self._aging.start()
         signals.setup_logging.connect(_keep_own_log)
         signals.worker_ready.connect(self._on_ready)
         signals.worker_shutting_down.connect(self._on_shutting_down)
@@ -77,14 +91,19 @@ class CeleryWorker:
 
     def _make_app(self, settings: CelerySettings) -> Celery:
         app = make_app(self._broker_url, settings)
+        app.conf.broker_transport_options |= {"accept": self._undeliverable.accept}
 
-        def carry(*arguments: Any) -> None:
+        def carry(delivered: Any, *arguments: Any) -> None:
+            tag = delivered.request.properties["delivery_tag"]
+            executor = Counted(self._executor, self._undeliverable, tag, settings.max_attempts)
+            run = received(arguments)
             try:
-                run_one(received(arguments), self._claims, self._executor)
+                if run_one(run, self._claims, executor) is ClaimState.CLAIMED:
+                    self._undeliverable.forget(run.run_id)
             except LOST as error:
                 self._log.warning("not reported; the run will be sent again", reason=str(error))
 
-        app.task(name=RUN_NAME)(carry)
+        app.task(name=RUN_NAME, bind=True)(carry)
         return app
 
     def _wait_for(self, client: Any) -> None:
@@ -110,6 +129,7 @@ class CeleryWorker:
     def _give_back(self) -> None:
         self._keeper.stop()
         self._watch.stop()
+        self._aging.stop()
         try:
             given_back = self._claims.release()
         except LOST as error:

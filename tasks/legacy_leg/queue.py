@@ -4,10 +4,10 @@ import redis
 
 from crucible.settings import LegacySettings
 from tasks import scripts
-from tasks.claims import QUEUE_LEASE_EXTRA_MS, QueueBooks
-from tasks.legacy_leg.payload import queue_keys
+from tasks.claims import QUEUE_LEASE_EXTRA_MS, QueueBooks, done_key
+from tasks.dead_letters import LETTERS_KEPT, letter_keys
+from tasks.legacy_leg.payload import id_pattern, queue_keys
 
-_DEAD_LETTERS_KEPT = 10_000
 _LISTEN_S = 1.0
 
 
@@ -21,8 +21,9 @@ class LegacyQueue:
         self._redis, self._settings, self._lease_ms = client, settings, lease_ms
         self._queues = tuple(queue_keys(settings).values())
         self.books = QueueBooks(settings.processing_key, settings.leases_key, settings.attempts_key)
-        self._take, self._reap, self._bury = (
-            client.register_script(scripts.source(name)) for name in ("take", "reap", "bury")
+        self._take = client.register_script(scripts.source("take"))
+        self._reap, self._bury = (
+            client.register_script(scripts.source(name, "queue", "letters")) for name in ("reap", "bury")
         )
 
     def take(self) -> bytes | None:
@@ -41,11 +42,12 @@ class LegacyQueue:
         Does nothing when another worker did it within ``reap_every_s``.
         """
         settings = self._settings
-        keys = (f"{settings.leases_key}:reaper", *self.books.keys, settings.dead_key)
+        keys = (f"{settings.leases_key}:reaper", *self.books.keys, *letter_keys("legacy"))
         lock_ms = int(settings.reap_every_s * 900)
-        dead: list[bytes] = self._reap(keys, (worker, lock_ms, settings.max_attempts, _DEAD_LETTERS_KEPT))[1:]
+        limits = (worker, lock_ms, settings.max_attempts, LETTERS_KEPT)
+        dead: list[bytes] = self._reap(keys, (*limits, id_pattern(settings), done_key("%s", "legacy")))[1:]
         return dead
 
-    def bury(self, payload: bytes) -> None:
-        """Moves a taken payload that nobody can read to the dead letters."""
-        self._bury((*self.books.keys, self._settings.dead_key), (payload, _DEAD_LETTERS_KEPT))
+    def bury(self, payload: bytes, reason: str) -> None:
+        """Makes a dead letter of a taken payload that nobody can read, for that ``reason``."""
+        self._bury((*self.books.keys, *letter_keys("legacy")), (payload, reason, LETTERS_KEPT))

@@ -10,13 +10,14 @@ from types import FrameType
 import structlog
 
 from crucible.errors import CrucibleError, InputError
-from crucible.settings import LegacySettings, load
+from crucible.settings import LegacySettings, QueueSettings, load
 from executors.client import ExecutorClient
 from executors.killer import Killer
+from tasks.aging import Aging, AgingKeeper
 from tasks.cancel_watch import CancelWatch
 from tasks.claims import Claim, ClaimKeeper, Claims, ClaimState
 from tasks.connections import LOST, connect, wait_until_there
-from tasks.legacy_leg.payload import decode
+from tasks.legacy_leg.payload import decode, queue_keys
 from tasks.legacy_leg.queue import LegacyQueue
 from tasks.resilience.breakers import breakers_of_process
 from tasks.runner import run_one
@@ -40,7 +41,7 @@ class LegacyWorker:
 
     def __init__(self, options: WorkerOptions, settings: LegacySettings) -> None:
         self._options, self._settings = options, settings
-        self._redis = connect(options.redis_url, settings.concurrency + 3)
+        self._redis = connect(options.redis_url, settings.concurrency + 4)
         self._queue = LegacyQueue(self._redis, settings, options.terms.lease_ms)
         self._claims = Claims(self._redis, "legacy", options.name, options.terms, self._queue.books)
         self._keeper = ClaimKeeper(self._claims, options.renew_every_s)
@@ -54,6 +55,8 @@ class LegacyWorker:
         )
         killer = Killer(settings.executor_urls, options.executor_token)
         self._watch = CancelWatch(self._redis, self._claims, killer)
+        queues, age_s = tuple(queue_keys(settings).values()), load(QueueSettings).age_s
+        self._aging = AgingKeeper(Aging(self._redis, queues, "LEFT", settings.concurrency, age_s))
         self._stopping = threading.Event()
         self._log = structlog.get_logger()
 
@@ -63,6 +66,7 @@ class LegacyWorker:
             return
         self._keeper.start()
         self._watch.start()
+        self._aging.start()
         names = [f"run-{number}" for number in range(self._settings.concurrency)]
         threads = [threading.Thread(target=self._serve, name=name, daemon=True) for name in names]
         for thread in threads:
@@ -97,7 +101,7 @@ class LegacyWorker:
             run = decode(payload, self._settings)
         except InputError as error:
             self._log.warning("dead letter", reason=str(error))
-            self._queue.bury(payload)
+            self._queue.bury(payload, str(error))
         else:
             run_one(run, self._claims, self._executor)
 
@@ -123,6 +127,7 @@ class LegacyWorker:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._keeper.stop()
         self._watch.stop()
+        self._aging.stop()
         try:
             given_back = self._claims.release()
         except LOST as error:

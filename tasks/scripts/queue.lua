@@ -32,3 +32,12 @@ local function now_ms()
   local now = redis.call('TIME')
   return tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
 end
+
+-- Tells what came of a run where it is awaited; returns the entry's id. `report`: body, worker, taken at, finished at.
+local function tell(stream, ttl_s, length, run_id, leg, kind, report)
+  local entry = redis.call('XADD', stream, 'MAXLEN', '~', length, '*',
+    'id', run_id, 'leg', leg, 'kind', kind, kind == 'answer' and 'observation' or 'fault', report[1],
+    'worker', report[2], 'taken_at', report[3], 'finished_at', report[4])
+  redis.call('EXPIRE', stream, ttl_s)
+  return entry
+end

@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from crucible.settings import LegacySettings
+from tasks.dead_letters import DeadLetters
 from tasks.legacy_leg.client import LegacyClient
 from tasks.legacy_leg.payload import decode
 from tasks.legacy_leg.queue import LegacyQueue
@@ -82,7 +83,9 @@ async def test_a_payload_taken_too_often_is_a_dead_letter(
         assert taken_ids(queue, 1) == ["poison"]
         client.delete(f"{SETTINGS.leases_key}:reaper")
         assert [decode(payload, SETTINGS).run_id for payload in queue.reap("w")] == expected
-    assert client.llen(SETTINGS.dead_key) == 1
+    (letter,) = DeadLetters(client, "legacy").all()
+    assert (letter.run_id, letter.taken, letter.queue) == ("poison", 2, "evals:queue:5")
+    assert letter.reason == "taken 2 times and never answered"
     assert client.exists(SETTINGS.processing_key, SETTINGS.leases_key, SETTINGS.attempts_key) == 0
 
 
@@ -123,8 +126,14 @@ async def test_a_payload_nobody_can_read_is_buried_and_the_next_is_run(
     await flow.send([run])
     await flow.read_until_all_reported([run])
     await flow.aclose()
-    await eventually(lambda: client.llen(SETTINGS.dead_key) == 3)
+    await eventually(lambda: len(list(DeadLetters(client, "legacy").all())) == 3)
     assert client.llen(SETTINGS.processing_key) == 0
+    letters = {letter.payload: letter for letter in DeadLetters(client, "legacy").all()}
+    assert set(letters) == {b"not json", b'{"id": 1}', b"[]"}
+    assert "b'not json' cannot be read" in letters[b"not json"].reason
+    assert {(each.run_id, each.taken, each.queue) for each in letters.values()} == {
+        (None, 1, "evals:queue:5")
+    }
 
 
 async def test_a_dead_letter_is_reported_as_a_fault(harness: LegHarness, client: redis.Redis) -> None:

@@ -1,0 +1,108 @@
+"""The dead letters of both legs, as the command line gets at them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from crucible.errors import InputError, ServiceUnavailable
+from crucible.models import LEGS, Leg
+from crucible.settings import LegacySettings, Settings, load
+from deployments.stack import Home, read_state
+from tasks.celery_leg.message import decode as decode_message
+from tasks.connections import LOST, address
+from tasks.dead_letters import DeadLetters, Letter, leg_and_number
+from tasks.dispatch import Run
+from tasks.legacy_leg.payload import decode as decode_payload
+from tasks.legacy_leg.payload import queue_keys
+from tasks.resilience.shared import connect_briefly
+
+_USUAL_PRIORITY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A letter and the run in it; null where nobody can read it."""
+
+    letter: Letter
+    run: Run | None
+
+    @property
+    def run_id(self) -> str | None:
+        """As far as anybody knows."""
+        return self.run.run_id if self.run else self.letter.run_id
+
+    @property
+    def evaluation_id(self) -> str | None:
+        """The evaluation of the run, as Crucible numbers runs; others may count in another way."""
+        return self.run_id and self.run_id.rpartition(".")[0]
+
+
+class LetterBox:
+    """The letters of both legs. Methods raise redis-py's errors, which ``letter_box`` translates."""
+
+    def __init__(self, boxes: Mapping[Leg, DeadLetters], settings: LegacySettings) -> None:
+        self._boxes, self._settings = boxes, settings
+
+    def letters(self, leg: Leg | None = None) -> Iterator[Opened]:
+        """All letters of one leg, or of both, the oldest first."""
+        for each in LEGS if leg is None else (leg,):
+            for letter in self._boxes[each].all():
+                yield self._opened(letter)
+
+    def find(self, letter_id: str) -> Opened:
+        """The letter of that id; raises ``InputError`` when there is none."""
+        place = leg_and_number(letter_id)
+        letter = place and self._boxes[place[0]].find(place[1])
+        if not letter:
+            raise InputError(f"there is no dead letter {letter_id}; see `crucible dlq list`")
+        return self._opened(letter)
+
+    def put_back(self, opened: Opened) -> bool:
+        """Make its payload the last in line on its queue and remove the letter; False when that was gone."""
+        letter = opened.letter
+        queue = letter.queue or queue_keys(self._settings)[_USUAL_PRIORITY]
+        return self._boxes[letter.leg].put_back(letter, queue)
+
+    def remove(self, opened: Opened) -> None:
+        """Forget a letter."""
+        self._boxes[opened.letter.leg].remove(opened.letter)
+
+    def _opened(self, letter: Letter) -> Opened:
+        try:
+            if letter.leg == "legacy":
+                return Opened(letter, decode_payload(letter.payload, self._settings))
+            return Opened(letter, decode_message(letter.payload))
+        except InputError:
+            return Opened(letter, None)
+
+
+@contextmanager
+def letter_box(settings: Settings) -> Iterator[LetterBox]:
+    """The letters of the servers that are set, else of the stack that is up.
+
+    Raises ``ServiceUnavailable`` when there is no stack, and when a server does not answer.
+    """
+    urls = _urls(settings)
+    clients = {leg: connect_briefly(url) for leg, url in urls.items()}
+    try:
+        yield LetterBox(
+            {leg: DeadLetters(client, leg) for leg, client in clients.items()}, load(LegacySettings)
+        )
+    except LOST as error:
+        where = " or ".join(dict.fromkeys(map(address, urls.values())))
+        raise ServiceUnavailable(
+            f"Redis at {where} (dead letters) does not answer: {error}; see `crucible status`"
+        ) from error
+    finally:
+        for client in clients.values():
+            client.close()
+
+
+def _urls(settings: Settings) -> dict[Leg, str]:
+    state = read_state(Home.at(settings.home).root)
+    ours = settings.redis_url or (state and state.redis_url)
+    theirs = settings.celery_redis_url or (state and state.celery_redis_url)
+    if not ours or not theirs:
+        missing = "CRUCIBLE_CELERY_REDIS_URL" if ours else "CRUCIBLE_REDIS_URL"
+        raise ServiceUnavailable(f"no stack runs here and {missing} is not set; start one with `crucible up`")
+    return {"legacy": ours, "celery": theirs}
