@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test check format bench simulate drill up down lock parts clean
+.PHONY: help install sweep test check format bench simulate drill chaos up down lock parts clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ simulate: $(INSTALLED) ## Try GO gates under constant looking, and time the way 
 
 drill: $(INSTALLED) ## Practise the migration, with a fault at every stage; prints each time to roll back
 	$(BIN)/python -m bench.drill
+
+chaos: $(INSTALLED) parts ## Break every part in the middle of a sweep; prints what was lost (nothing); half an hour
+	$(BIN)/python -m tests.chaos --write docs/chaos.md
 
 up: $(INSTALLED) ## Start the local stack in the background
 	$(BIN)/crucible up --detach

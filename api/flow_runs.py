@@ -1,16 +1,13 @@
 """The flows that the API starts."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from prefect.client.schemas.objects import FlowRun
 
-from api.starter import Ticket
 from api.waiters import Waiters
-from crucible.errors import Cancelled
+from crucible.store import Ticket
 from flows.confirm import confirm
-from flows.evaluate import named
-from flows.flow_runs import unless_cancelled
+from flows.evaluate import evaluated
 from flows.host import FlowHost
 
 
@@ -21,10 +18,8 @@ async def evaluate_batch(batch: Sequence[Ticket], on_started: Callable[[str], No
         on_started(str(flow_run.id))
 
     first, more = batch[0].name, len(batch) - 1
-    flow = named(f"{first} and {more} more" if more else first)
-    ids = [ticket.id for ticket in batch]
-    with suppress(Cancelled):
-        await unless_cancelled(flow.with_options(on_running=[note_start])(ids))
+    name = f"{first} and {more} more" if more else first
+    await evaluated(name, [ticket.id for ticket in batch], on_running=[note_start])
 
 
 async def confirm_mismatches(host: FlowHost, waiters: Waiters, evaluation_ids: Sequence[str]) -> None:

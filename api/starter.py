@@ -7,9 +7,10 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
-from typing import NamedTuple
 
 import structlog
+
+from crucible.store import Ticket
 
 MOST_WAITING = 5000
 """Evaluations that may wait for their flow run; they wait in the ledger, only their ids are held."""
@@ -18,13 +19,6 @@ MOST_IN_FLIGHT = 4
 """Flow runs under way at once. More of them would be smaller, and their bookkeeping would take the CPU."""
 
 _CANCEL_WITHIN_S = 3.0
-
-
-class Ticket(NamedTuple):
-    """One submitted evaluation: Crucible's id, and the author's."""
-
-    id: str
-    name: str
 
 
 StartFlow = Callable[[Sequence[Ticket], Callable[[str], None]], Awaitable[object]]
@@ -41,12 +35,23 @@ class Starter:
         self._arrived = asyncio.Event()
         self._room = asyncio.Semaphore(MOST_IN_FLIGHT)
         self._running: set[asyncio.Task[None]] = set()
+        self._held: set[str] = set()
         self._flow_run_ids: dict[str, str] = {}
         self._log = structlog.get_logger()
 
+    @property
+    def waiting(self) -> int:
+        """How many places of the queue are taken."""
+        return len(self._waiting) + self._reserved
+
+    @property
+    def load(self) -> float:
+        """The part of the queue's places that is taken, from 0 to 1."""
+        return self.waiting / MOST_WAITING
+
     def reserve(self, number: int) -> bool:
         """Keep ``number`` places in the queue, if there are so many; each is used or freed later."""
-        if len(self._waiting) + self._reserved + number > MOST_WAITING:
+        if self.waiting + number > MOST_WAITING:
             return False
         self._reserved += number
         return True
@@ -58,6 +63,7 @@ class Starter:
     def put(self, tickets: Sequence[Ticket]) -> None:
         """Queue evaluations that are in the ledger and have their places reserved."""
         self._reserved -= len(tickets)
+        self._held.update(each.id for each in tickets)
         self._waiting.extend(tickets)
         self._arrived.set()
 
@@ -66,7 +72,12 @@ class Starter:
         for ticket in self._waiting:
             if ticket.id == evaluation_id:
                 self._waiting.remove(ticket)
+                self._held.discard(evaluation_id)
                 return
+
+    def holds(self, evaluation_id: str) -> bool:
+        """Whether an evaluation waits for its flow run here, or is under way."""
+        return evaluation_id in self._held
 
     def flow_run_id(self, evaluation_id: str) -> str | None:
         """The flow run in which an evaluation is under way now, if it is."""
@@ -121,6 +132,7 @@ class Starter:
             self._log.error("flow run failed", evaluations=len(batch), first=batch[0].id, reason=repr(error))
         finally:
             for ticket in batch:
+                self._held.discard(ticket.id)
                 self._flow_run_ids.pop(ticket.id, None)
             self._room.release()
             started.set()

@@ -16,23 +16,21 @@ from api.languages import Languages
 from api.options import ApiOptions
 from api.readiness import Readiness
 from api.routes.sweeps import CancelSweep
-from api.starter import Starter, Ticket
+from api.starter import Starter
 from api.waiters import Waiters
 from crucible.errors import PlatformError
 from crucible.models import Classification, Comparison, Evaluation
-from crucible.store import Store
+from crucible.store import Store, Ticket
 from flows.alarm import Alarm
 from flows.cancel import cancel_evaluations, cancel_sweep
 from flows.epochs import Epochs
 from flows.host import FlowHost, flow_host
+from flows.janitor import Janitor
 from flows.noise import NoiseSampler
 from flows.sentinels import Sentinels
 from flows.session import prefect_session
 
 _FINISH_WITHIN_S = 5.0
-_PAGE = 200
-_MOST_LEFT = 1000
-"""Mismatches of an earlier process that are confirmed now; a process that ended left few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
 @asynccontextmanager
 async def _flows_running(host: FlowHost, waiters: Waiters, epochs: Epochs) -> AsyncIterator[Starter]:
     starter = Starter(evaluate_batch)
-    confirmer = Confirmer(partial(confirm_mismatches, host, waiters))
+    confirmer = Confirmer(partial(confirm_mismatches, host, waiters), host.store.rollout.unconfirmed)
     noise = NoiseSampler(host)
     sentinels = Sentinels(host.store, partial(_start_one, starter))
 
@@ -83,12 +81,12 @@ async def _flows_running(host: FlowHost, waiters: Waiters, epochs: Epochs) -> As
         else:
             waiters.answer(comparison)
 
-    await _take_up(host, starter, confirmer)
     # Flows find their host through the context of the task that starts them: these are created
     # inside it, the tasks of requests are not.
     starting = asyncio.create_task(starter.run())
-    alarm = Alarm(host.store)
-    others = [asyncio.create_task(each.run()) for each in (confirmer, noise, sentinels, epochs, alarm)]
+    janitor, alarm = Janitor(host, starter), Alarm(host.store)
+    behind = (confirmer, noise, sentinels, epochs, alarm, janitor)
+    others = [asyncio.create_task(each.run()) for each in behind]
     with host.listening(on_settled):
         try:
             yield starter
@@ -99,23 +97,6 @@ async def _flows_running(host: FlowHost, waiters: Waiters, epochs: Epochs) -> As
             for each in others:
                 each.cancel()
             await asyncio.gather(starting, *others, return_exceptions=True)
-
-
-async def _take_up(host: FlowHost, starter: Starter, confirmer: Confirmer) -> None:
-    """Go on with what an earlier process was ended over.
-
-    Under the same ids, so that what ran is not run again; what another process still has in hand is settled
-    by whichever of the two is first.
-    """
-    for evaluation_id in await host.store.rollout.unconfirmed(_MOST_LEFT):
-        confirmer.put(evaluation_id)
-    after_id = ""
-    while left := await host.store.rollout.left_open(after_id, _PAGE):
-        after_id = left[-1][0]
-        if not starter.reserve(len(left)):
-            structlog.get_logger().warning("evaluations left open", beyond=after_id)
-            return
-        starter.put([Ticket(*each) for each in left])
 
 
 def _start_one(starter: Starter, evaluation_id: str, evaluation: Evaluation) -> None:

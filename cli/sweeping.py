@@ -10,7 +10,7 @@ from typing import Any
 from cli.hosting import Flows, end, flows, stack
 from cli.terminal.progress_view import SweepProgress
 from crucible.corpus import validate
-from crucible.errors import InputError
+from crucible.errors import Cancelled, InputError
 from crucible.ids import new_evaluation_id, new_sweep_id
 from crucible.models import Classification, Comparison, Evaluation, SweepReport
 from crucible.settings import Settings
@@ -72,8 +72,10 @@ async def _languages(state: StackState) -> dict[str, str]:
 
 
 async def _evaluated(current: Flows, evaluation: Evaluation, new_id: str) -> Any:
-    flow = current.evaluate.named(evaluation.id)
-    (comparison,) = (await current.flow_runs.unless_cancelled(flow([new_id]))).comparisons
+    batch = await current.evaluate.evaluated(evaluation.id, [new_id])
+    if batch is None:
+        raise Cancelled(f"{new_id} was cancelled")
+    (comparison,) = batch.comparisons
     if comparison.classification is Classification.MISMATCH:
         (comparison,) = await current.confirm.confirm(current.host, [comparison])
     return comparison

@@ -58,10 +58,13 @@ class ExecutorUnavailable(PlatformError):
 
 
 class ExecutorFault(ExecutorUnavailable):
-    """One attempt failed by the fault of ``executor``; the next may not. ``cause`` is a word for metrics."""
+    """One attempt failed by the fault of ``executor``; the next may not. ``cause`` is a word for metrics.
 
-    def __init__(self, executor: str, cause: str, problem: str) -> None:
-        self.executor, self.cause = executor, cause
+    ``retry_after_s`` is for how long the executor asked to be left alone; 0 where it did not.
+    """
+
+    def __init__(self, executor: str, cause: str, problem: str, retry_after_s: float = 0.0) -> None:
+        self.executor, self.cause, self.retry_after_s = executor, cause, retry_after_s
         super().__init__(problem)
 
 

@@ -1,10 +1,11 @@
-"""How often and how long what failed is tried again, for every layer; told in the log and counted."""
+"""How often and how long what failed is tried again, for every layer; told and counted."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 import structlog
+from opentelemetry.trace import get_current_span
 from prometheus_client import Counter
 from tenacity import RetryCallState, stop_after_attempt, stop_before_delay, wait_random_exponential
 from tenacity.stop import stop_base
@@ -36,7 +37,7 @@ class Patience:
 
 
 def told(dependency: str) -> Callable[[RetryCallState], None]:
-    """For tenacity's ``before_sleep``: logs that there will be another attempt, and counts it.
+    """For tenacity's ``before_sleep``: tells log, span and metrics that there will be another attempt.
 
     ``dependency`` is what failed, unless the error knows better.
     """
@@ -46,14 +47,15 @@ def told(dependency: str) -> Callable[[RetryCallState], None]:
         name, cause = dependency, type(error).__name__
         if isinstance(error, ExecutorFault):
             name, cause = error.executor, error.cause
-        structlog.get_logger().warning(
-            "tried again",
-            dependency=name,
-            attempt=state.attempt_number,
-            cause=cause,
-            reason=str(error),
-            wait_s=round(state.upcoming_sleep, 3),
-        )
+        about: dict[str, str | int | float] = {
+            "dependency": name,
+            "attempt": state.attempt_number,
+            "cause": cause,
+            "reason": str(error),
+            "wait_s": round(state.upcoming_sleep, 3),
+        }
+        structlog.get_logger().warning("tried again", **about)
+        get_current_span().add_event("tried again", about)
         _retries().labels(name, cause).inc()
 
     return tell

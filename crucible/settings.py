@@ -106,7 +106,6 @@ class LegacySettings(BaseSettings):
     processing_key: str = Field("evals:processing", description="List of payloads a worker has taken.")
     leases_key: str = Field("evals:leases", description="Sorted set of taken payloads by lease end (ms).")
     attempts_key: str = Field("evals:attempts", description="Hash of how often each payload was taken.")
-    dead_key: str = Field("evals:dead", description="List of payloads that were taken too often.")
     doorbell_key: str = Field("evals:doorbell", description="List that wakes idle workers.")
     id_field: str = Field("id", description="Payload field of the evaluation's id.")
     language_field: str = Field("language", description="Payload field of the language.")
@@ -139,6 +138,9 @@ class CelerySettings(BaseSettings):
     visibility_timeout_s: Count = Field(
         900, description="Seconds after which Redis hands an unacknowledged message out again."
     )
+    max_attempts: Count = Field(
+        5, description="How often a run is taken and not reported before it is a dead letter."
+    )
 
 
 class WorkerSettings(BaseSettings):
@@ -149,6 +151,27 @@ class WorkerSettings(BaseSettings):
     name: str = Field("worker", description="Name under which claims are held.")
     lease_s: Positive = Field(10, description="Seconds a claim lasts unless its worker renews it.")
     retry_s: Positive = Field(5, description="Seconds over which a worker retries an unreachable executor.")
+
+
+class QueueSettings(BaseSettings):
+    """How the queues of both legs age."""
+
+    model_config = SettingsConfigDict(env_prefix="CRUCIBLE_QUEUE_", frozen=True, extra="ignore")
+
+    age_s: Annotated[float, Field(ge=0.05)] = Field(
+        30, description="Seconds in a priority's list after which an evaluation rises by one priority."
+    )
+
+
+class ShedSettings(BaseSettings):
+    """What the API leaves undone when more is submitted than is run."""
+
+    model_config = SettingsConfigDict(env_prefix="CRUCIBLE_SHED_", frozen=True, extra="ignore")
+
+    above: Share = Field(
+        0.5,
+        description="Part of the API's queue that may be taken before new traffic goes without its shadow.",
+    )
 
 
 class BreakerSettings(BaseSettings):
@@ -193,6 +216,12 @@ class FlowSettings(BaseSettings):
     deadline_s: Positive | None = Field(
         None,
         description="Seconds after which what is open in a flow run is cancelled; unset: never.",
+    )
+    lease_s: Positive = Field(
+        6, description="Seconds after which others go on with what a process that ran flows left open."
+    )
+    prefect_within_s: Positive = Field(
+        600, description="Seconds for which a flow run is begun again while the Prefect server is away."
     )
     max_faults: Count = Field(
         3, description="Platform faults reported for one (evaluation, leg) after which it is unpaired."

@@ -56,6 +56,7 @@ async def confirm(host: FlowHost, group: Sequence[Comparison]) -> list[Compariso
         for again in batch.comparisons:
             seen[again.evaluation_id].append(again)
             await host.store.add_run(again.evaluation_id, run, again.legacy, again.celery)
+        await host.exchange.forget(batch.run_ids)
         planned = host.settings.confirm_runs
         open_ids = [
             each for each in open_ids if not _is_done(evaluations[each], seen[each], planned, rules[each])

@@ -5,7 +5,7 @@ paid once for many evaluations.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, cast
 
 from prefect import Flow, flow
@@ -16,10 +16,14 @@ from prefect.states import Cancelled
 from crucible import errors
 from crucible.models import Classification
 from flows.cancel import settle_cancelled
+from flows.enduring import enduring
 from flows.flow_runs import unless_cancelled
 from flows.host import FlowHost, current_host
 from tasks.batch import Batch
 from tasks.steps import compare_legs, run_on_celery, run_on_legacy, take_over
+
+OnRunning = Callable[..., Coroutine[Any, Any, None]]
+"""Prefect's hook: called with the flow, its run and its state."""
 
 
 @flow(name="evaluate", persist_result=False, validate_parameters=False)
@@ -65,9 +69,21 @@ def named(name: str) -> Flow[..., Coroutine[Any, Any, Batch]]:
     return cast("Flow[..., Coroutine[Any, Any, Batch]]", evaluate.with_options(flow_run_name=lambda: name))
 
 
-async def evaluated(name: str, evaluation_ids: list[str], run: int = 0) -> Batch | None:
-    """The batch of a flow run ``evaluate`` of that name; null when it ended as Cancelled."""
+async def evaluated(
+    name: str, evaluation_ids: list[str], run: int = 0, on_running: Sequence[OnRunning] = ()
+) -> Batch | None:
+    """The batch of a flow run ``evaluate`` of that name; null when it ended as Cancelled.
+
+    A flow run that fails because Prefect or the store is away is followed by another one. ``on_running``
+    are called when one has started.
+    """
+    host, flow = current_host(), named(name).with_options(on_running=list(on_running))
     try:
-        return await unless_cancelled(named(name)(evaluation_ids, run))
+        batch = await enduring(
+            host.settings.prefect_within_s, lambda: unless_cancelled(flow(evaluation_ids, run))
+        )
     except errors.Cancelled:
         return None
+    if run == 0:  # settled; what re-runs have shown is kept until it is recorded
+        await host.exchange.forget(batch.run_ids)
+    return batch

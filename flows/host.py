@@ -6,6 +6,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from prefect import tags
+
 from crucible.models import Classification, Comparison, Counts
 from crucible.settings import CelerySettings, FlowSettings, LegacySettings, load
 from crucible.store import Store
@@ -15,6 +17,7 @@ from tasks.batch import Batch
 from tasks.cancellation import Cancellations, killers_of
 from tasks.celery_leg.client import CeleryClient
 from tasks.exchange import Exchange
+from tasks.leases import Lease
 from tasks.legacy_leg.client import LegacyClient
 from tasks.replies import ReplyReader
 from tasks.resilience.breakers import CELERY_REDIS, REDIS, breakers_of_process
@@ -47,12 +50,14 @@ class FlowHost:
         store: Store,
         exchange: Exchange,
         cancellations: Cancellations,
+        lease: Lease,
         settings: FlowSettings,
         reply_stream: str,
     ) -> None:
         self.store = store
         self.exchange = exchange
         self.cancellations = cancellations
+        self.lease = lease
         self.flow_runs = FlowRuns()
         self.sweeps: dict[str, str] = {}
         """The flow run of each sweep that is under way here."""
@@ -135,8 +140,9 @@ async def flow_host(endpoints: Endpoints) -> AsyncIterator[FlowHost]:
     Raises ``StoreError`` or ``ServiceUnavailable`` with the remedy.
     """
     settings, legacy = load(FlowSettings), load(LegacySettings)
-    reply_stream = f"crucible:replies:{uuid4().hex}"
-    store = await Store.open(endpoints.database_url)
+    owner = f"host-{uuid4().hex[:12]}"
+    reply_stream = f"crucible:replies:{owner}"
+    store = await Store.open(endpoints.database_url, owner)
     breakers = breakers_of_process(endpoints.redis_url)
     clients = (
         LegacyClient(endpoints.redis_url, legacy, breakers.own(REDIS)),
@@ -145,20 +151,29 @@ async def flow_host(endpoints: Endpoints) -> AsyncIterator[FlowHost]:
     killers = killers_of(endpoints.executor_urls, endpoints.executor_token)
     cancellations = Cancellations(endpoints.redis_url, killers)
     exchange = Exchange(clients, ReplyReader(endpoints.redis_url, reply_stream), cancellations, settings)
-    host = FlowHost(store, exchange, cancellations, settings, reply_stream)
+    lease = Lease(endpoints.redis_url, owner, settings.lease_s)
+    host = FlowHost(store, exchange, cancellations, lease, settings, reply_stream)
+    await lease.open()
     exchange.open()
     host.settler.open()
     host.flow_runs.open()
     token = _current.set(host)
     try:
-        yield host
+        with tags(host_tag(owner)):
+            yield host
     finally:
         _current.reset(token)
         await host.flow_runs.close()
         await host.settler.close()
         await exchange.close()
+        await lease.close()
         breakers.close()
         await store.close()
+
+
+def host_tag(owner: str) -> str:
+    """The tag by which Prefect knows the flow runs of a host."""
+    return f"host:{owner}"
 
 
 def current_host() -> FlowHost:

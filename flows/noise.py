@@ -15,6 +15,8 @@ from tasks.dispatch import Dispatch
 from tasks.exchange import Answer
 
 _AT_ONCE = 50
+_MOST_WAITING = 1000
+"""Of more than these, which all came within one round, no noise is drawn."""
 
 
 class NoiseSampler:
@@ -22,11 +24,12 @@ class NoiseSampler:
 
     def __init__(self, host: FlowHost) -> None:
         self._host = host
-        self._waiting: asyncio.Queue[Comparison] = asyncio.Queue()
+        self._waiting: asyncio.Queue[Comparison] = asyncio.Queue(_MOST_WAITING)
 
     def put(self, comparison: Comparison) -> None:
         """Take a comparison of traffic that both legs ran; most are let go."""
-        if comparison.answered_by is not None and comparison.legacy and comparison.celery:
+        is_paired = comparison.answered_by is not None and comparison.legacy and comparison.celery
+        if is_paired and not self._waiting.full():
             self._waiting.put_nowait(comparison)
 
     async def run(self) -> None:

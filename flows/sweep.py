@@ -7,6 +7,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
+import structlog
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
@@ -18,6 +19,7 @@ from crucible.store import Submission
 from flows.artifacts import publish_artifacts
 from flows.cancel import settle_cancelled_sweep, settling_if_it_fails
 from flows.confirm import confirm_mismatches
+from flows.enduring import enduring, is_passing_fault
 from flows.evaluate import evaluated
 from flows.flow_runs import unless_cancelled
 from flows.host import FlowHost, Tracker, current_host
@@ -47,7 +49,15 @@ async def sweep(sweep_id: str, request: SweepRequest) -> SweepReport | State[Any
 async def swept(sweep_id: str, request: SweepRequest) -> SweepReport:
     """The report of a flow run ``sweep`` of that name; raises ``errors.Cancelled`` when it was cancelled."""
     flow_run = sweep.with_options(flow_run_name=sweep_id)(sweep_id, request)
-    return await unless_cancelled(cast("Awaitable[SweepReport]", flow_run))
+    try:
+        return await unless_cancelled(cast("Awaitable[SweepReport]", flow_run))
+    except Exception as error:
+        # It may have come to its end, and only Prefect could not be told.
+        report = await current_host().store.sweep(sweep_id) if is_passing_fault(error) else None
+        if report is None:
+            raise
+        structlog.get_logger().warning("Prefect was not told how the sweep ended", reason=str(error))
+        return report
 
 
 async def _sweep(host: FlowHost, sweep_id: str, request: SweepRequest, outcome: Outcome) -> SweepReport:
@@ -64,7 +74,7 @@ async def _sweep(host: FlowHost, sweep_id: str, request: SweepRequest, outcome: 
     tracker.phase = "reporting"
     report = await report_on(host, request, outcome)
     await host.store.finish_sweep(report)
-    await publish_artifacts(report)
+    await enduring(host.settings.prefect_within_s, partial(publish_artifacts, report))
     get_run_logger().info("verdict %s: %s", report.verdict, "; ".join(report.reasons))
     return report
 

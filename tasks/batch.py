@@ -61,6 +61,11 @@ class Batch:
         return len(self._pairs)
 
     @property
+    def run_ids(self) -> list[str]:
+        """The ids under which the legs know these runs."""
+        return [self._run_id(each) for each in self._pairs]
+
+    @property
     def comparisons(self) -> list[Comparison]:
         """The comparisons so far, each evaluation's latest."""
         return list(self._found.values())
@@ -68,7 +73,7 @@ class Batch:
     async def ask(self, leg: Leg) -> None:
         """Run what waits for ``leg`` on it; returns when all of that has its answer or was given up."""
         dispatches = [
-            Dispatch(f"{pair.work.id}.{self._run}", pair.work.evaluation, self._reply_to)
+            Dispatch(self._run_id(pair.work.id), pair.work.evaluation, self._reply_to)
             for pair in self._pairs.values()
             if leg in pair.legs
         ]
@@ -80,6 +85,9 @@ class Batch:
         for evaluation_id in evaluation_ids:
             del self._found[evaluation_id]
             self._pairs[evaluation_id].legs = {leg}
+
+    def _run_id(self, evaluation_id: str) -> str:
+        return f"{evaluation_id}.{self._run}"
 
     def _receive(self, leg: Leg, answer: Answer) -> None:
         pair = self._pairs[answer.run_id.rpartition(".")[0]]

@@ -25,7 +25,7 @@ class CancelWatch:
 
     def __init__(self, client: redis.Redis, claims: Claims, killer: Killer) -> None:
         self._redis, self._claims, self._killer = client, claims, killer
-        self._last: bytes | None = None
+        self._last: str | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cancel-watch", daemon=True)
 

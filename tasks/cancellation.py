@@ -13,6 +13,7 @@ from crucible.models import LEGS, Leg
 from executors.killer import Killer
 from tasks.claims import claim_key, mark_key, mark_keys
 from tasks.connections import LOST, connect_async, unavailable
+from tasks.streams import place_in
 
 CANCELS = "crucible:cancels"
 
@@ -62,12 +63,14 @@ class Cancellations:
 
     async def heard(self) -> AsyncIterator[set[str]]:
         """What is marked from now on, by whomever, without end. A Redis that goes away is waited for."""
-        last: bytes | None = None
+        last: str | None = None
         while True:
             try:
                 if last is None:
                     last = newest(cast("list[Entry]", await self._redis.xrevrange(CANCELS, count=1)))
                 found = await self._redis.xread({CANCELS: last}, block=_BLOCK_MS)
+                if not found:
+                    last = await place_in(self._redis, CANCELS, last)
             except LOST:
                 await asyncio.sleep(_PAUSE_S)  # whoever reads the replies logs the loss
                 continue
@@ -119,6 +122,6 @@ def killers_of(executor_urls: Sequence[str], token: str) -> Killers:
     return {"legacy": made[:2], "celery": made[2:]}
 
 
-def newest(entries: Sequence[Entry]) -> bytes:
+def newest(entries: Sequence[Entry]) -> str:
     """The id of the last of ``entries``, to read on from; that of the beginning if there are none."""
-    return entries[-1][0] if entries else b"0-0"
+    return entries[-1][0].decode() if entries else "0-0"

@@ -1,8 +1,8 @@
 """Who runs what: one worker at a time claims a run, and the first answer is the only one.
 
 Keys, all in the Redis of the replies: ``crucible:claim:{run_id}:{leg}`` lives while a worker has the
-run, ``crucible:done:{run_id}:{leg}`` says that it was answered, ``crucible:duplicates`` counts, by
-leg, the answers that came second and were dropped.
+run, ``crucible:done:{run_id}:{leg}`` says that it was answered, and has the answer until that is in the
+ledger, ``crucible:duplicates`` counts, by leg, the answers that came second and were dropped.
 """
 
 import threading
@@ -37,7 +37,7 @@ def claim_key(run_id: str, leg: Leg) -> str:
 
 
 def done_key(run_id: str, leg: Leg) -> str:
-    """Key that says that the run was answered."""
+    """Key that says that the run was answered: the answer, or nothing once nobody needs it any more."""
     return f"crucible:done:{run_id}:{leg}"
 
 
@@ -58,7 +58,7 @@ class ClaimState(StrEnum):
     HELD = "held"
     """Another worker has it."""
     ANSWERED = "answered"
-    """It was answered before."""
+    """It was answered before; a new asker has been told."""
     CANCELLED = "cancelled"
     """Nobody wants it any more; whoever asked reports that."""
 
@@ -123,8 +123,11 @@ class Claims:
         """
         token = f"{self._nonce}:{next(self._numbers)}"
         run_id, leg = run.run_id, self._leg
-        keys = (claim_key(run_id, leg), done_key(run_id, leg), *mark_keys(run_id), *self._book_keys)
-        answer = self._claim(keys, (token, self._terms.lease_ms, *self._payload(run)))
+        keys = (claim_key(run_id, leg), done_key(run_id, leg), *mark_keys(run_id), run.reply_to)
+        told = (REPLY_STREAM_TTL_S, REPLY_STREAM_LENGTH, run_id, leg)
+        answer = self._claim(
+            (*keys, *self._book_keys), (token, self._terms.lease_ms, *told, *self._payload(run))
+        )
         claim = Claim(run, ClaimState(answer.decode()), token, _now_ms())
         if claim.state is ClaimState.CLAIMED:
             with self._lock:

@@ -44,6 +44,7 @@ _WATCH_EVERY_S = 1.0
 _BUSY_FROM = 50
 _REST_S = 0.1
 _CANCEL_EVERY_S = 0.1
+_MOST_DOUBLINGS = 4
 _OVERTAKEN_BY = 64
 """How many later runs a leg must have answered before an unanswered one looks lost rather than slow."""
 
@@ -55,6 +56,7 @@ class _Waiting:
     order: int
     asked_at: float
     sent_at: float
+    resent: int = 0
     faults: int = 0
 
 
@@ -187,6 +189,11 @@ class Exchange:
         here = (each for state in self._legs.values() for each in state.waiting_of(set(evaluation_ids)))
         await self._withdrawal.of_evaluations(evaluation_ids, list({*first, *here}))
 
+    async def forget(self, run_ids: Collection[str]) -> None:
+        """Drop the answers that Redis keeps of runs whose answers are durable elsewhere by now."""
+        with contextlib.suppress(*LOST):  # they expire by themselves
+            await self._reader.forget(run_ids)
+
     def leave(self) -> None:
         """From now on what was sent is left alone when its ``ask`` is cancelled: this process only ends."""
         self._leaving = True
@@ -299,7 +306,8 @@ class Exchange:
 
     def _looks_lost(self, state: _LegState, waiting: _Waiting, now: float) -> bool:
         """Sent long ago, and either overtaken by many sent later or on a leg that has fallen silent."""
-        patience_s = self._settings.resend_after_s
+        # Twice as long each time: what only waits must not fill its queue with copies.
+        patience_s = self._settings.resend_after_s * 2 ** min(waiting.resent, _MOST_DOUBLINGS)
         overtaken = state.newest_answered - waiting.order > _OVERTAKEN_BY
         silent = now - state.heard_at > patience_s
         return now - waiting.sent_at > patience_s and (overtaken or silent)
@@ -320,6 +328,7 @@ class Exchange:
         now = time.monotonic()
         for each in still:
             each.sent_at = now
+            each.resent += 1
         await self._send(state, [each.dispatch for each in still])
 
     async def _send(self, state: _LegState, dispatches: Sequence[Dispatch]) -> None:

@@ -7,9 +7,10 @@ from typing import Literal, cast
 
 import structlog
 
-from crucible.models import Leg
-from tasks.claims import claim_key
+from crucible.models import LEGS, Leg
+from tasks.claims import claim_key, done_key
 from tasks.connections import LOST, connect_async
+from tasks.streams import place_in
 
 _READ_AT_ONCE = 500
 _BLOCK_MS = 5_000
@@ -85,6 +86,17 @@ class ReplyReader:
         """Closes the connections; a ``batches`` under way must have been cancelled."""
         await self._redis.aclose()
 
+    async def forget(self, run_ids: Iterable[str]) -> None:
+        """Let Redis drop the kept answers of runs; that they were answered it remembers.
+
+        Raises redis-py's errors when Redis cannot be reached; the answers are then kept until they expire.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        for run_id in run_ids:
+            for leg in LEGS:
+                pipeline.set(done_key(run_id, leg), "", xx=True, keepttl=True)
+        await pipeline.execute()
+
     async def _read(self) -> list[Entry]:
         """Waits for replies after the last one; empty when none came in time."""
         if self._handed_out >= _TRIM_AFTER:
@@ -92,6 +104,7 @@ class ReplyReader:
         found = await self._redis.xread({self._stream: self._last}, count=_READ_AT_ONCE, block=_BLOCK_MS)
         if not found:
             await self._trim()
+            self._last = await place_in(self._redis, self._stream, self._last)
             return []
         ((_, entries),) = cast("list[tuple[bytes, list[Entry]]]", found)
         return entries

@@ -26,7 +26,9 @@ _COMPARISON_KEYS = {
 }
 
 
-def submission_values(submission: Submission, route: Route | None, now: datetime) -> Values:
+def submission_values(
+    submission: Submission, route: Route | None, now: datetime, owner: str | None
+) -> Values:
     """The ledger row of a new submission; ``route`` is null for what is no traffic."""
     evaluation = submission.evaluation
     settled = submission.classification is not None
@@ -45,6 +47,7 @@ def submission_values(submission: Submission, route: Route | None, now: datetime
         "route": None if route is None else route.model_dump_json(),
         "epoch": None if route is None else route.epoch,
         "reference": submission.reference,
+        "owner": owner,
     }
 
 

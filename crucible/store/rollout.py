@@ -20,7 +20,6 @@ from crucible.store.database import Database
 from crucible.store.encoding import comparison_of
 from crucible.store.replay import Verification, assessed, verify
 from crucible.store.rollout_inputs import (
-    left_open,
     mismatches,
     random_reference,
     read_detectors,
@@ -211,12 +210,6 @@ class RolloutStore:
         async with self._database.read() as connection:
             rows = await connection.execute(mismatches(epoch, after_id, limit))
             return [comparison_of(row) for row in rows]
-
-    async def left_open(self, after_id: str, limit: int) -> list[tuple[str, str]]:
-        """Ids and names of at most ``limit`` evaluations of traffic without a column, above ``after_id``."""
-        async with self._database.read() as connection:
-            rows = await connection.execute(left_open(after_id, limit))
-            return [(row.id, row.name) for row in rows]
 
     async def verify(self) -> Verification:
         """Recompute every decision from raw pairs, and say where the books say otherwise."""

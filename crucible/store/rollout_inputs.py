@@ -90,20 +90,6 @@ def mismatches(epoch: int, after_id: str, limit: int) -> Select[Any]:
     )
 
 
-def left_open(after_id: str, limit: int) -> Select[tuple[str, str]]:
-    """Traffic without a column."""
-    return (
-        select(evaluations.c.id, evaluations.c.name)
-        .where(
-            evaluations.c.epoch.is_not(None),
-            evaluations.c.classification.is_(None),
-            evaluations.c.id > after_id,
-        )
-        .order_by(evaluations.c.id)
-        .limit(limit)
-    )
-
-
 def unconfirmed(limit: int) -> Select[tuple[str]]:
     """Mismatches of traffic that were never run again."""
     return (

@@ -15,6 +15,7 @@ from crucible.store.entering import enter_traffic
 from crucible.store.entries import LedgerRow, RunObservation, Settled, Submission, Timing, Work
 from crucible.store.ledger_settler import LedgerSettler
 from crucible.store.migration import migrate
+from crucible.store.ownership import OwnershipStore
 from crucible.store.recorded import recorded
 from crucible.store.rollout import RolloutStore
 from crucible.store.tables import evaluations, sweeps
@@ -33,14 +34,17 @@ class Store:
     when the database refuses; whatever was to be written is then not written at all.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, owner: str | None = None) -> None:
         self._database = database
+        self._owner = owner
         self.rollout = RolloutStore(database)
+        self.ownership = OwnershipStore(database)
 
     @classmethod
-    async def open(cls, url: str) -> Self:
+    async def open(cls, url: str, owner: str | None = None) -> Self:
         """Open the store at ``url``, creating it or bringing it to the newest revision if need be.
 
+        What is entered through it is in the hands of ``owner``, a flow host, until that one is no more.
         Raises ``SettingsError`` when ``url`` names no SQLite file or Postgres database,
         ``ServiceUnavailable`` when the server does not answer, and ``StoreError`` when the store
         cannot be written, is no database, or was made by a newer version of Crucible.
@@ -51,7 +55,7 @@ class Store:
         except BaseException:
             await database.close()
             raise
-        return cls(database)
+        return cls(database, owner)
 
     async def close(self) -> None:
         """Close all connections; the store is of no further use."""
@@ -63,6 +67,7 @@ class Store:
             "id": sweep_id,
             "started_at": datetime.now(UTC),
             "parameters": orjson.dumps(parameters).decode(),
+            "owner": self._owner,
         }
         async with self._database.write() as connection:
             await connection.execute(insert(sweeps), values)
@@ -104,7 +109,10 @@ class Store:
         now = datetime.now(UTC)
         async with self._database.write() as connection:
             routes = await enter_traffic(connection, submissions, on_sqlite=self._database.is_sqlite)
-            rows = [encoding.submission_values(each, routes.get(each.id), now) for each in submissions]
+            rows = [
+                encoding.submission_values(each, routes.get(each.id), now, self._owner)
+                for each in submissions
+            ]
             await connection.execute(insert(evaluations), rows)
 
     async def load(self, ids: Sequence[str]) -> list[tuple[str, Evaluation]]:

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration; a store that stands at it needs none."""
 
 VERSION_TABLE = "crucible_alembic_version"
@@ -51,6 +51,7 @@ sweeps = Table(
     Column("parameters", Text, nullable=False),
     Column("verdict", String(20)),
     Column("report", Text),
+    Column("owner", Id),
 )
 
 evaluations = Table(
@@ -71,9 +72,17 @@ evaluations = Table(
     Column("epoch", Integer),
     Column("reference", Id),
     Column("cause", String(64)),
+    Column("owner", Id),
     Index("evaluations_by_epoch", "epoch", "classification", "id"),
     Index("evaluations_by_sweep", "sweep_id", "classification", "id", "unexpected"),
     Index("evaluations_by_time", "submitted_at"),
+    Index(
+        "evaluations_open",
+        "owner",
+        "id",
+        sqlite_where=text("classification IS NULL"),
+        postgresql_where=text("classification IS NULL"),
+    ),
     Index(
         "evaluations_unexpected",
         "sweep_id",

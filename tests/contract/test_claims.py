@@ -1,5 +1,6 @@
 """Claiming and completing, on a real server: one worker at a time, and never two answers."""
 
+from dataclasses import replace
 from itertools import count
 from typing import cast
 
@@ -18,6 +19,7 @@ from hypothesis.stateful import (
 
 from tasks.claims import DUPLICATES_KEY, Claim, Claims, ClaimState, QueueBooks, Terms, claim_key, done_key
 from tasks.dispatch import Run
+from tasks.replies import ReplyReader
 from tests.support.valkey import Valkey, valkey
 
 __all__ = ["valkey"]
@@ -239,3 +241,36 @@ def test_no_order_of_events_gives_two_answers(valkey: Valkey) -> None:
             max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+def test_an_answer_is_told_again_to_whoever_took_the_run_over(
+    valkey: Valkey, one: Claims, two: Claims
+) -> None:
+    run = new_run()
+    one.answer(one.claim(run), b'{"outcome":"ok"}')
+    taken_over = replace(run, reply_to=f"{run.reply_to}-successor")
+
+    assert two.claim(taken_over).state is ClaimState.ANSWERED
+    assert two.claim(taken_over).state is ClaimState.ANSWERED, "a second delivery of the same message"
+
+    client = valkey.client()
+    assert entries(client, taken_over) == entries(client, run)
+    assert len(entries(client, run)) == 1
+
+
+async def test_an_answer_that_is_in_the_ledger_is_told_to_nobody_any_more(
+    valkey: Valkey, one: Claims
+) -> None:
+    run = new_run()
+    one.answer(one.claim(run), b'{"outcome":"ok"}')
+    reader = ReplyReader(valkey.url, run.reply_to)
+    await reader.forget([run.run_id, "never-sent.0"])
+    await reader.aclose()
+    taken_over = replace(run, reply_to=f"{run.reply_to}-successor")
+
+    assert one.claim(taken_over).state is ClaimState.ANSWERED
+
+    client = valkey.client()
+    assert entries(client, taken_over) == []
+    assert 0 < cast("int", client.pttl(done_key(run.run_id, "celery"))) <= TERMS.result_ttl_ms
+    assert client.get(done_key("never-sent.0", "celery")) is None

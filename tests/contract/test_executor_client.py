@@ -1,5 +1,7 @@
 """The executor's client against a real HTTP server that runs no code."""
 
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -65,6 +67,56 @@ def test_the_second_executor_takes_over_when_the_first_is_overloaded(
     stub.status = 503
     execute(client(stub, other))
     assert other.order == ["a.0"]
+
+
+def recovers_after(stub: StubExecutor, posts: int) -> None:
+    """Has ``stub`` refuse nothing any more once it was asked so often."""
+
+    def watch() -> None:
+        while stub.posts < posts:
+            time.sleep(0.005)
+        stub.status = 200
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_executor_that_says_when_to_come_again_is_asked_then_and_not_before(
+    stub: StubExecutor, status: int
+) -> None:
+    stub.status, stub.retry_after = status, "1"
+    recovers_after(stub, 1)
+    execute(client(stub, retry_s=0.3))  # its own time is over by then: to wait as asked is no failure
+    first, second = stub.asked_at
+    assert second - first >= 1
+
+
+def test_while_one_executor_wants_to_be_left_alone_the_other_is_asked(
+    stub: StubExecutor, other: StubExecutor
+) -> None:
+    stub.status, stub.retry_after = 429, "1"
+    other.status = 500
+    recovers_after(stub, 1)
+    execute(client(stub, other))
+    first, second = stub.asked_at
+    assert second - first >= 1
+    assert other.posts > 1
+
+
+def test_a_second_executor_is_not_kept_waiting_by_what_the_first_asked_for(
+    stub: StubExecutor, other: StubExecutor
+) -> None:
+    stub.status, stub.retry_after = 429, "1000000"
+    execute(client(stub, other, retry_s=0.3))
+    assert (stub.posts, other.order) == (1, ["a.0"])
+
+
+@pytest.mark.parametrize("said", ["soon", "-1", "", "Wed, 21 Oct 2026 07:28:00 GMT"])
+def test_what_is_no_number_of_seconds_changes_nothing(stub: StubExecutor, said: str) -> None:
+    stub.status, stub.retry_after = 503, said
+    with pytest.raises(ExecutorUnavailable, match="503"):
+        execute(client(stub, retry_s=0.2))
+    assert stub.posts > 1
 
 
 def test_one_connection_serves_many_requests_and_a_new_one_follows_a_restart(stub: StubExecutor) -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from crucible.ids import new_evaluation_id
+from crucible.ids import new_evaluation_id, new_evaluation_ids
 from crucible.models import Classification, Comparison
 from crucible.rollout.stage import Stage
 from crucible.settings import FlowSettings
@@ -145,6 +145,53 @@ async def test_what_was_under_way_on_celery_alone_when_the_migration_turned_back
 
     assert {each.answered_by for each in opened.settled} == {"legacy"}
     assert {each.classification for each in batch.comparisons} == {Classification.MISMATCH}
+
+
+async def shed(store: Store, number: int) -> list[str]:
+    """Ids of so many evaluations of traffic that came when there was too much of it."""
+    found = [
+        Submission(each, evaluation(), is_traffic=True, alone=True) for each in new_evaluation_ids(number)
+    ]
+    await store.submit(found)
+    return [each.id for each in found]
+
+
+@pytest.mark.parametrize(
+    ("stage", "by"), [(Stage.SHADOW, "legacy"), (Stage.CANARY, "celery"), (Stage.LIVE, "celery")]
+)
+async def test_what_went_without_its_shadow_is_answered_and_is_no_evidence(
+    store: Store, valkey: Valkey, stage: Stage, by: str
+) -> None:
+    await at_stage(store, stage, sample=100, held=True)
+    ids = await shed(store, 3)
+
+    async with host(store, valkey, answers) as opened:
+        await opened.run(ids)
+
+    assert {name for name, leg in opened.legs.items() if leg.sent} == {by}
+    assert {(each.classification, each.answered_by) for each in opened.settled} == {
+        (Classification.NOT_SAMPLED, by)
+    }
+    counted = (await store.rollout.look()).inputs
+    assert counted.seq == 0, "no pair, no evidence"
+    assert (counted.strata["all"].not_sampled, counted.strata["all"].pairs) == (3, 0)
+    assert (await store.rollout.verify()).ok
+
+
+async def test_what_went_without_its_shadow_and_celery_lost_legacy_answers(
+    store: Store, valkey: Valkey
+) -> None:
+    await at_stage(store, Stage.CANARY)
+    ids = await shed(store, 2)
+
+    def script(leg: ScriptedLeg, run_id: str, _: int) -> None:
+        (leg.fault if leg.leg == "celery" else leg.answer)(run_id)
+
+    async with host(store, valkey, script) as opened:
+        await opened.run(ids)
+
+    assert {each.answered_by for each in opened.settled} == {"legacy"}
+    assert (await store.rollout.verify()).ok
 
 
 async def test_a_sentinel_is_compared_with_what_legacy_answered_then(store: Store, valkey: Valkey) -> None:

@@ -11,10 +11,10 @@ from api.app import create_app
 from api.desk import Desk
 from api.languages import Languages
 from api.readiness import Readiness
-from api.starter import Starter, Ticket
+from api.starter import Starter
 from api.waiters import Waiters
 from api.wiring import Parts
-from crucible.store import Store
+from crucible.store import Store, Ticket
 from tasks.batch import cancelled
 from tests.support.ledger import comparison
 
@@ -61,8 +61,8 @@ class Api:
         self.flows = Flows(store, self.waiters)
         self.starter = Starter(self.flows.start)
         answers = Answers("http://prefect")
-        desk = Desk(store, self.starter, self.waiters, languages, answers, self.flows.cancel)
-        parts = Parts(desk, readiness, self.waiters, store, self.flows.cancel_sweep)
+        self.desk = Desk(store, self.starter, self.waiters, languages, answers, self.flows.cancel)
+        parts = Parts(self.desk, readiness, self.waiters, store, self.flows.cancel_sweep)
         app = create_app(parts, SecretStr(KEY))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         bearer = b"Bearer " + KEY.encode()

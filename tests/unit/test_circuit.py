@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.resilience.circuit import Circuit, Rules
+from tasks.resilience.circuit import SLOTS, Circuit, Rules
 
 RULES = Rules(ratio=0.5, minimum=10, window_ms=10_000, open_ms=5_000, longest_open_ms=60_000, probe_ms=10_000)
+SLOT_MS = RULES.window_ms // SLOTS
 PASSED_MS = st.integers(0, 15_000)
 OUTCOMES = st.tuples(st.integers(0, 6), st.integers(0, 6))
 JITTER = st.floats(0.8, 1.0)
@@ -19,7 +20,8 @@ def test_it_opens_only_at_the_ratio_and_volume_of_one_window(steps: list) -> Non
         now_ms += passed_ms
         seen.append((now_ms, successes, failures))
         if circuit.record(now_ms, "", successes, failures, jitter) == "opened":
-            recent = [each for each in seen if each[0] > now_ms - RULES.window_ms]
+            # The window moves by whole slots.
+            recent = [each for each in seen if each[0] // SLOT_MS > now_ms // SLOT_MS - SLOTS]
             bad, volume = sum(each[2] for each in recent), sum(each[1] + each[2] for each in recent)
             assert volume >= RULES.minimum
             assert bad >= RULES.ratio * volume

@@ -3,6 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, use_span
+from opentelemetry.util.types import Attributes
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from tenacity import RetryCallState, Retrying
@@ -102,3 +104,22 @@ def test_an_executors_fault_is_counted_under_its_name_and_cause() -> None:
     before = retries("executor-7", "503")
     retrying("executor", HASTY)(Failing(ExecutorFault("executor-7", "503", "answered 503"), times=2))
     assert retries("executor-7", "503") - before == 2
+
+
+class NotedSpan(NonRecordingSpan):
+    """A span that keeps its events."""
+
+    def __init__(self) -> None:
+        super().__init__(INVALID_SPAN_CONTEXT)
+        self.events: list[tuple[str, Attributes]] = []
+
+    def add_event(self, name: str, attributes: Attributes = None, _timestamp: int | None = None) -> None:
+        self.events.append((name, attributes))
+
+
+def test_each_attempt_that_follows_is_an_event_of_the_span_under_way() -> None:
+    span = NotedSpan()
+    with use_span(span):
+        retrying("redis", HASTY)(Failing(ServiceUnavailable("away"), times=2))
+    told = [(name, about["attempt"], about["cause"]) for name, about in span.events]
+    assert told == [("tried again", 1, "ServiceUnavailable"), ("tried again", 2, "ServiceUnavailable")]

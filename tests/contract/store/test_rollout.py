@@ -276,17 +276,6 @@ async def test_mismatches_of_traffic_are_had_by_epoch_page_by_page(store: Store)
     assert await store.rollout.mismatches(1, "", 2) == []
 
 
-async def test_what_was_left_open_is_known_page_by_page(store: Store) -> None:
-    ids = await submitted(store, 5)
-    await store.settle([comparison(ids[1])])
-    left = [ids[0], *ids[2:]]
-
-    first = await store.rollout.left_open("", 3)
-    rest = await store.rollout.left_open(first[-1][0], 3)
-
-    assert [each for each, _ in (*first, *rest)] == left
-
-
 async def test_of_two_who_change_what_they_saw_one_is_refused(store: Store) -> None:
     version = (await store.rollout.state()).version
     wishes = [store.rollout.set(name, "", version, held=True) for name in ("one", "other")]

@@ -1,0 +1,73 @@
+"""Who has what is open in hand, and how it gets into other hands.
+
+An owner is a flow host. Whether it lives is not known here; taking from one that does is harmless, since
+whoever settles an evaluation first settles it.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import ColumnElement, Select, Table, select, union, update
+
+from crucible.store.database import Database
+from crucible.store.entries import Ticket
+from crucible.store.tables import evaluations, sweeps
+
+CRASHED = "crashed"
+"""Stands in the place of a verdict where the process that ran a sweep ended before it had one."""
+
+Owner = str | None
+"""Null: entered by nobody who would go on with it."""
+
+
+class OwnershipStore:
+    """That part of the store; it raises as ``Store`` does."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def owners(self) -> set[Owner]:
+        """Those who have an evaluation without column or a sweep without end in hand."""
+        of_evaluations = select(evaluations.c.owner).where(evaluations.c.classification.is_(None))
+        of_sweeps = select(sweeps.c.owner).where(sweeps.c.finished_at.is_(None))
+        async with self._database.read() as connection:
+            return set(await connection.scalars(union(of_evaluations, of_sweeps)))
+
+    async def in_hand(self, owner: Owner, before: datetime, limit: int) -> list[Ticket]:
+        """At most ``limit`` open evaluations of ``owner`` submitted before a moment, oldest first."""
+        query = _open_of(owner).where(evaluations.c.submitted_at < before).limit(limit)
+        async with self._database.read() as connection:
+            return [Ticket(row.id, row.name) for row in await connection.execute(query)]
+
+    async def take_over(self, owner: Owner, by: str, limit: int) -> list[Ticket]:
+        """Put at most ``limit`` open evaluations of ``owner`` into the hands of ``by``, oldest first.
+
+        Of two who take at the same time each gets others.
+        """
+        async with self._database.write() as connection:
+            query = _open_of(owner).limit(limit).with_for_update(skip_locked=True)
+            found = [Ticket(row.id, row.name) for row in await connection.execute(query)]
+            taken = update(evaluations).where(evaluations.c.id.in_([each.id for each in found]))
+            await connection.execute(taken.values(owner=by))
+        return found
+
+    async def end_sweeps(self, owner: Owner) -> list[str]:
+        """Mark the sweeps of ``owner`` that have no end as crashed, and return their ids.
+
+        One that comes back and finishes its sweep after all puts its report in the place of that.
+        """
+        theirs = _is(sweeps, owner) & sweeps.c.finished_at.is_(None)
+        ended = update(sweeps).where(theirs).values(finished_at=datetime.now(UTC), verdict=CRASHED)
+        async with self._database.write() as connection:
+            return list(await connection.scalars(ended.returning(sweeps.c.id)))
+
+
+def _open_of(owner: Owner) -> Select[tuple[str, str]]:
+    return (
+        select(evaluations.c.id, evaluations.c.name)
+        .where(evaluations.c.classification.is_(None), _is(evaluations, owner))
+        .order_by(evaluations.c.id)
+    )
+
+
+def _is(table: Table, owner: Owner) -> ColumnElement[bool]:
+    return table.c.owner.is_(None) if owner is None else table.c.owner == owner

@@ -1,0 +1,135 @@
+"""Goes on with what others left open: evaluations without column, sweeps and flow runs without end."""
+
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import structlog
+from httpx import HTTPError
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.states import Crashed
+
+from crucible.errors import PlatformError
+from crucible.store import Owner, Ticket
+from flows.host import FlowHost, host_tag
+from tasks.connections import LOST
+
+_LOOK_EVERY_S = 2.0
+_PAGE = 200
+_LEAKED_AFTER_S = 30.0
+"""Seconds after which an evaluation of our own that nobody here has in hand was left behind."""
+
+_UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED, StateType.CANCELLING]
+
+
+class Hands(Protocol):
+    """Where evaluations are put to be seen through. A place in it is reserved first."""
+
+    def reserve(self, number: int) -> bool:
+        """Keep so many places, if there are so many."""
+
+    def free(self, number: int) -> None:
+        """Give places back."""
+
+    def put(self, tickets: Sequence[Ticket]) -> None:
+        """Take evaluations that have their places."""
+
+    def holds(self, evaluation_id: str) -> bool:
+        """Whether an evaluation waits or is under way there."""
+
+
+class Janitor:
+    """``run`` must go on in the background of one process or of several; each takes what it gets first.
+
+    Who has no lease for half of what a lease lasts is dead. Should he be alive after all, evaluations are run
+    by two who do not know of each other, under the same ids: the first answer stands, and is told to both.
+    """
+
+    def __init__(self, host: FlowHost, hands: Hands) -> None:
+        self._host = host
+        self._hands = hands
+        self._missing_since: dict[str, float] = {}
+        self._log = structlog.get_logger()
+
+    async def run(self) -> None:
+        """Look again and again until cancelled; a server that is away is waited for."""
+        while True:
+            try:
+                await self._look()
+            except (PlatformError, *LOST) as error:
+                self._log.warning("not looked for what others left open", reason=str(error))
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _look(self) -> None:
+        for owner in self._dead(await self._missing()):
+            await self._go_on_for(owner)
+        await self._go_on_with_own()
+
+    async def _missing(self) -> set[Owner]:
+        owners = await self._host.store.ownership.owners()
+        alive = await self._host.lease.alive([each for each in owners if each is not None])
+        return owners - alive - {self._host.lease.owner}
+
+    def _dead(self, missing: Collection[Owner]) -> list[Owner]:
+        now = time.monotonic()
+        known = (each for each in missing if each is not None)
+        self._missing_since = {each: self._missing_since.get(each, now) for each in known}
+        grace_s = self._host.lease.lease_s / 2
+        return [each for each in missing if each is None or now - self._missing_since[each] >= grace_s]
+
+    async def _go_on_for(self, owner: Owner) -> None:
+        ownership = self._host.store.ownership
+        if crashed := await ownership.end_sweeps(owner):
+            self._log.warning("sweeps crashed", sweep_ids=crashed, owner=owner)
+        taken = 0
+        while self._hands.reserve(_PAGE):
+            tickets = await self._taken(owner)
+            taken += len(tickets)
+            if len(tickets) < _PAGE:
+                break
+        if taken:
+            self._log.warning("taken over", evaluations=taken, owner=owner)
+        if owner is not None:
+            await crash_flow_runs(owner)
+
+    async def _taken(self, owner: Owner) -> list[Ticket]:
+        tickets: list[Ticket] = []
+        try:
+            tickets = await self._host.store.ownership.take_over(owner, self._host.lease.owner, _PAGE)
+        finally:
+            self._hands.free(_PAGE - len(tickets))
+        self._hands.put(tickets)
+        return tickets
+
+    async def _go_on_with_own(self) -> None:
+        """See to evaluations of our own whose flow run failed, or never was."""
+        before = datetime.now(UTC) - timedelta(seconds=_LEAKED_AFTER_S)
+        found = await self._host.store.ownership.in_hand(self._host.lease.owner, before, _PAGE)
+        leaked = [each for each in found if not self._hands.holds(each.id)]
+        if leaked and self._hands.reserve(len(leaked)):
+            self._hands.put(leaked)
+            self._log.warning("begun again", evaluations=len(leaked))
+
+
+async def crash_flow_runs(owner: str) -> None:
+    """Have Prefect show the flow runs of a dead host as crashed, if it can be told."""
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))
+    theirs = FlowRunFilter(tags=FlowRunFilterTags(all_=[host_tag(owner)]), state=state)
+    try:
+        async with get_client() as client:
+            for flow_run in await client.read_flow_runs(flow_run_filter=theirs):
+                await client.set_flow_run_state(flow_run.id, Crashed(message=_WHY), force=True)
+    except HTTPError as error:
+        structlog.get_logger().warning("Prefect not told who crashed", owner=owner, reason=str(error))
+
+
+_WHY = "the process that ran it is no more; its evaluations are gone on with"

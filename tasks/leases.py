@@ -1,0 +1,67 @@
+"""Which flow hosts live: each keeps a key that ends soon after it stops renewing it.
+
+Keys, in the Redis of the replies: ``crucible:host:{owner}``. Nothing rests on them but who goes on
+with what is open: a host that was taken for dead and comes back answers late, which changes nothing.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Collection
+
+from tasks.connections import LOST, connect_async
+
+_RENEWALS = 4
+"""Times a lease is renewed before it would end."""
+
+
+def host_key(owner: str) -> str:
+    """Key that lives as long as the flow host does."""
+    return f"crucible:host:{owner}"
+
+
+class Lease:
+    """The lease of this process's flow host ``owner``, and a view of those of others."""
+
+    def __init__(self, redis_url: str, owner: str, lease_s: float) -> None:
+        self.owner = owner
+        self.lease_s = lease_s
+        self._redis = connect_async(redis_url, 2)
+        self._closing = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Take the lease and renew it from now on; a Redis that is away gets it when it comes."""
+        with contextlib.suppress(*LOST):
+            await self._renew()
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def close(self) -> None:
+        """Give the lease up: what is still open in this host's name is for others."""
+        if self._keeping is not None:
+            self._closing.set()
+            await asyncio.wait({self._keeping}, timeout=self.lease_s)
+            self._keeping.cancel()
+            with contextlib.suppress(*LOST):
+                await self._redis.delete(host_key(self.owner))
+        await self._redis.aclose()
+
+    async def alive(self, owners: Collection[str]) -> set[str]:
+        """Which of ``owners`` have a lease. Raises redis-py's errors when Redis cannot be reached."""
+        asked = list(owners)
+        if not asked:
+            return set()
+        found = await self._redis.mget([host_key(each) for each in asked])
+        return {owner for owner, lease in zip(asked, found, strict=True) if lease is not None}
+
+    async def _keep(self) -> None:
+        while not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self.lease_s / _RENEWALS)
+            with contextlib.suppress(*LOST):  # whoever reads the replies logs the loss
+                await self._renew()
+
+    async def _renew(self) -> None:
+        where = f"{socket.gethostname()}:{os.getpid()}"
+        await self._redis.set(host_key(self.owner), where, px=int(self.lease_s * 1000))

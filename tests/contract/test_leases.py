@@ -1,0 +1,40 @@
+"""Leases on a real server: a host that lives is seen to, one that has gone is not."""
+
+from uuid import uuid4
+
+from tasks.leases import Lease, host_key
+from tests.support.valkey import Valkey, valkey
+from tests.support.waiting import eventually
+
+__all__ = ["valkey"]
+
+
+async def test_a_host_has_a_lease_for_as_long_as_it_is_open(valkey: Valkey) -> None:
+    one, two = (Lease(valkey.url, f"host-{uuid4().hex}", lease_s=10) for _ in range(2))
+    await one.open()
+    assert await one.alive([one.owner, two.owner]) == {one.owner}
+    await two.open()
+    assert await one.alive([one.owner, two.owner]) == {one.owner, two.owner}
+    await two.close()
+    assert await one.alive([one.owner, two.owner]) == {one.owner}
+    await one.close()
+
+
+async def test_a_lease_that_redis_lost_is_taken_again(valkey: Valkey) -> None:
+    lease = Lease(valkey.url, f"host-{uuid4().hex}", lease_s=0.4)
+    await lease.open()
+    client = valkey.client()
+    client.delete(host_key(lease.owner))
+
+    await eventually(lambda: bool(client.exists(host_key(lease.owner))))
+    await lease.close()
+
+
+async def test_a_host_that_no_longer_renews_is_gone_when_its_time_is_over(valkey: Valkey) -> None:
+    owner = f"host-{uuid4().hex}"
+    client = valkey.client()
+    client.set(host_key(owner), "elsewhere:1", px=50)
+    lease = Lease(valkey.url, "host-that-looks", lease_s=10)
+    await eventually(lambda: not client.exists(host_key(owner)))
+    assert await lease.alive([owner]) == set()
+    await lease.close()

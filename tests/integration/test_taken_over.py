@@ -1,0 +1,89 @@
+"""What a process had in hand when it was killed, or stood still, is gone on with by another one."""
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from crucible.store.ownership import CRASHED
+from tests.support.command_line import CommandLine, Running
+from tests.support.corpora import ledger, newest_sweep, prints, write_corpus
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+_NUMBER = 120
+_WITHIN_S = 120.0
+
+
+@pytest.fixture
+def sweeping(alone: CommandLine, tmp_path: Path) -> Running:
+    """A sweep on a stack of its own, some of which is done and some is not."""
+    up = alone.run("up", "--detach")
+    assert up.code == 0, up.stderr
+    corpus = write_corpus(tmp_path / "corpus.jsonl", prints(_NUMBER, seconds=0.1))
+    running = alone.with_settings(FLOW_LEASE_S="1").start("sweep", corpus, "--json")
+    wait_until(lambda: 0 < ledger(alone.home)[None] < _NUMBER - 5, running)
+    return running
+
+
+def test_a_sweep_that_is_killed_is_marked_and_its_evaluations_are_answered(
+    alone: CommandLine, sweeping: Running
+) -> None:
+    os.kill(sweeping.pid, signal.SIGKILL)
+
+    wait_until(lambda: ledger(alone.home) == {"match": _NUMBER})
+
+    assert verdict_of(alone.home, newest_sweep(alone.home)) == CRASHED
+    state = alone.run("status", "--json").document
+    wait_until(lambda: flow_runs(state["prefect_url"], newest_sweep(alone.home)) == ["CRASHED"])
+    stopped(alone)
+
+
+def test_a_sweep_that_stood_still_goes_on_and_counts_nothing_twice(
+    alone: CommandLine, sweeping: Running
+) -> None:
+    os.kill(sweeping.pid, signal.SIGSTOP)
+    wait_until(lambda: ledger(alone.home) == {"match": _NUMBER})
+    assert verdict_of(alone.home, newest_sweep(alone.home)) == CRASHED
+
+    os.kill(sweeping.pid, signal.SIGCONT)
+
+    swept = sweeping.ended()
+    assert swept.code == 0, swept.stderr
+    assert swept.document["counts"]["matched"] == swept.document["counts"]["submitted"] == _NUMBER
+    assert ledger(alone.home) == {"match": _NUMBER}
+    assert verdict_of(alone.home, newest_sweep(alone.home)) == "pass"
+    stopped(alone)
+
+
+def verdict_of(home: Path, sweep_id: str) -> str:
+    with sqlite3.connect(f"file:{home}/crucible.db?mode=ro", uri=True) as store:
+        ((verdict,),) = store.execute("SELECT verdict FROM sweeps WHERE id = ?", (sweep_id,))
+    return str(verdict)
+
+
+def flow_runs(prefect_url: str, name: str) -> list[str]:
+    """States of the flow runs of that name."""
+    assert urlsplit(prefect_url).hostname == "127.0.0.1"
+    wanted = {"flow_runs": {"name": {"any_": [name]}}}
+    found = httpx.post(f"{prefect_url}/api/flow_runs/filter", json=wanted, trust_env=False).json()
+    return [each["state_type"] for each in found]
+
+
+def wait_until(condition: Callable[[], bool], running: Running | None = None) -> None:
+    deadline = time.monotonic() + _WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline
+        assert running is None or not running.has_ended(), running.ended()
+        time.sleep(0.05)
+
+
+def stopped(alone: CommandLine) -> None:
+    down = alone.run("down")
+    assert down.code == 0, down.stderr
