@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from crucible.confirm import confirmed, is_settled
 from crucible.models import Classification, Comparison, Evaluation, Observation
@@ -55,7 +56,8 @@ async def confirm(host: FlowHost, group: Sequence[Comparison]) -> list[Compariso
             break  # cancelled; what it would have shown is not known
         for again in batch.comparisons:
             seen[again.evaluation_id].append(again)
-            await host.store.add_run(again.evaluation_id, run, again.legacy, again.celery)
+            record = partial(host.store.add_run, again.evaluation_id, run, again.legacy, again.celery)
+            await host.enduring(record)
         await host.exchange.forget(batch.run_ids)
         planned = host.settings.confirm_runs
         open_ids = [
@@ -63,7 +65,7 @@ async def confirm(host: FlowHost, group: Sequence[Comparison]) -> list[Compariso
         ]
     results = [_classified(evaluations[key], runs, rules[key]) for key, runs in seen.items()]
     for result in results:
-        await host.store.reclassify(result)
+        await host.enduring(partial(host.store.reclassify, result))
     return results
 
 

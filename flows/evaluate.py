@@ -16,7 +16,6 @@ from prefect.states import Cancelled
 from crucible import errors
 from crucible.models import Classification
 from flows.cancel import settle_cancelled
-from flows.enduring import enduring
 from flows.flow_runs import unless_cancelled
 from flows.host import FlowHost, current_host
 from tasks.batch import Batch
@@ -79,9 +78,7 @@ async def evaluated(
     """
     host, flow = current_host(), named(name).with_options(on_running=list(on_running))
     try:
-        batch = await enduring(
-            host.settings.prefect_within_s, lambda: unless_cancelled(flow(evaluation_ids, run))
-        )
+        batch = await host.enduring(lambda: unless_cancelled(flow(evaluation_ids, run)))
     except errors.Cancelled:
         return None
     if run == 0:  # settled; what re-runs have shown is kept until it is recorded

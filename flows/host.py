@@ -1,9 +1,10 @@
 """What a process needs to run flows: the store, both legs, and one reader of their replies."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import uuid4
 
 from prefect import tags
@@ -11,6 +12,7 @@ from prefect import tags
 from crucible.models import Classification, Comparison, Counts
 from crucible.settings import CelerySettings, FlowSettings, LegacySettings, load
 from crucible.store import Store
+from flows.enduring import enduring
 from flows.flow_runs import FlowRuns
 from flows.rules import Rules
 from tasks.batch import Batch
@@ -24,6 +26,8 @@ from tasks.resilience.breakers import CELERY_REDIS, REDIS, breakers_of_process
 from tasks.settler import Settler
 
 _current: ContextVar["FlowHost"] = ContextVar("flow host")
+
+T = TypeVar("T")
 
 OnSettled = Callable[[Comparison], None]
 
@@ -80,6 +84,10 @@ class FlowHost:
         return Batch(
             work, run, flow_run_id, self.exchange, self.reply_stream, on_pair, lambda each: rules[each.id]
         )
+
+    async def enduring(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """What ``attempt`` returns, tried for as long as the settings say while the platform is at fault."""
+        return await enduring(self.settings.prefect_within_s, attempt)
 
     def leave(self) -> None:
         """From now on what is cancelled here is left as it is, for whoever takes over: this process ends."""

@@ -19,7 +19,7 @@ from crucible.store import Submission
 from flows.artifacts import publish_artifacts
 from flows.cancel import settle_cancelled_sweep, settling_if_it_fails
 from flows.confirm import confirm_mismatches
-from flows.enduring import enduring, is_passing_fault
+from flows.enduring import is_passing_fault
 from flows.evaluate import evaluated
 from flows.flow_runs import unless_cancelled
 from flows.host import FlowHost, Tracker, current_host
@@ -73,8 +73,8 @@ async def _sweep(host: FlowHost, sweep_id: str, request: SweepRequest, outcome: 
     outcome.flow_run_ids += await confirm_mismatches(host, sweep_id)
     tracker.phase = "reporting"
     report = await report_on(host, request, outcome)
-    await host.store.finish_sweep(report)
-    await enduring(host.settings.prefect_within_s, partial(publish_artifacts, report))
+    await host.enduring(partial(host.store.finish_sweep, report))
+    await host.enduring(partial(publish_artifacts, report))
     get_run_logger().info("verdict %s: %s", report.verdict, "; ".join(report.reasons))
     return report
 
@@ -123,7 +123,7 @@ async def _submitted(
             for new_id, evaluation in zip(new_evaluation_ids(len(evaluations)), evaluations, strict=True)
         ]
         await room.acquire()
-        await host.store.submit(submissions)
+        await host.enduring(partial(host.store.submit, submissions))
         runnable = [each.id for each in submissions if each.classification is None]
         outcome.skip(each.evaluation.language for each in submissions if each.classification is not None)
         tracker.submitted(runnable, len(submissions) - len(runnable))

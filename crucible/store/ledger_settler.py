@@ -11,6 +11,7 @@ from crucible.models import Comparison
 from crucible.store import encoding, queries
 from crucible.store.entries import Settled
 from crucible.store.settlement import Settlement
+from crucible.store.tables import observations
 
 Rows = Mapping[str, Row[Any]]
 
@@ -89,7 +90,7 @@ class LedgerSettler:
             )
         ]
         if seen:
-            await self._connection.execute(queries.new_observations(on_sqlite=self._on_sqlite), seen)
+            await self._connection.execute(queries.new_rows(observations, on_sqlite=self._on_sqlite), seen)
 
     async def _try_duplicates(self, traffic: Settlement) -> None:
         for evaluation_id in traffic.duplicated:

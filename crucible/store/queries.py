@@ -8,6 +8,7 @@ from sqlalchemy import (
     ColumnElement,
     Insert,
     Select,
+    Table,
     Update,
     and_,
     bindparam,
@@ -27,11 +28,11 @@ Position = tuple[str, str]
 """Where a page of timings ended: classification and id of its last row."""
 
 
-def new_observations(*, on_sqlite: bool) -> Insert:
-    """Insert observations, leaving alone those that are there."""
+def new_rows(table: Table, *, on_sqlite: bool) -> Insert:
+    """Insert rows, leaving alone those that are there."""
     if on_sqlite:
-        return sqlite.insert(observations).on_conflict_do_nothing()
-    return postgresql.insert(observations).on_conflict_do_nothing()
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def lock_rows(ids: Sequence[str]) -> Select[Any]:

@@ -18,7 +18,7 @@ from crucible.store.migration import migrate
 from crucible.store.ownership import OwnershipStore
 from crucible.store.recorded import recorded
 from crucible.store.rollout import RolloutStore
-from crucible.store.tables import evaluations, sweeps
+from crucible.store.tables import evaluations, observations, sweeps
 
 _CHUNK = 1000
 """Ids named in one statement: databases bound the number of parameters."""
@@ -102,7 +102,8 @@ class Store:
     async def submit(self, submissions: Sequence[Submission]) -> None:
         """Enter evaluations in the ledger, all or none. To be called before anything is enqueued.
 
-        Traffic is routed as the rollout stands at that moment.
+        Traffic is routed as the rollout stands at that moment. What is no traffic may be submitted again, in
+        doubt whether it was before.
         """
         if not submissions:
             return
@@ -113,7 +114,8 @@ class Store:
                 encoding.submission_values(each, routes.get(each.id), now, self._owner)
                 for each in submissions
             ]
-            await connection.execute(insert(evaluations), rows)
+            anew = queries.new_rows(evaluations, on_sqlite=self._database.is_sqlite)
+            await connection.execute(insert(evaluations) if routes else anew, rows)
 
     async def load(self, ids: Sequence[str]) -> list[tuple[str, Evaluation]]:
         """The evaluations submitted under ``ids``, in that order; raises ``StoreError`` on an unknown id."""
@@ -160,7 +162,9 @@ class Store:
         async with self._database.write() as connection:
             rows = encoding.observation_values(evaluation_id, run, legacy, celery)
             if rows:
-                await connection.execute(queries.new_observations(on_sqlite=self._database.is_sqlite), rows)
+                await connection.execute(
+                    queries.new_rows(observations, on_sqlite=self._database.is_sqlite), rows
+                )
 
     async def reclassify(self, comparison: Comparison) -> bool:
         """Classify a mismatch in the light of its re-runs; return whether this call did.

@@ -49,13 +49,13 @@ async def test_loading_an_id_nobody_submitted_names_it(store: Store) -> None:
 
 
 async def test_a_submission_that_fails_in_part_leaves_nothing_behind(store: Store) -> None:
-    sweep_id, [taken] = await sweep_of(store, ["taken"])
+    sweep_id, _ = await sweep_of(store, ["there"])
 
     with pytest.raises(StoreError):
         await store.submit(
             [
                 Submission(new_evaluation_id(), evaluation(), sweep_id),
-                Submission(taken, evaluation(), sweep_id),
+                Submission(new_evaluation_id(), evaluation(), new_sweep_id()),
             ]
         )
 
@@ -289,3 +289,11 @@ async def test_a_sweep_that_was_never_begun_cannot_be_finished(store: Store) -> 
     with pytest.raises(StoreError, match=sweep_id):
         await store.finish_sweep(report)
     assert await store.sweep(sweep_id) is None
+
+
+async def test_what_is_no_traffic_may_be_submitted_twice_and_is_there_once(store: Store) -> None:
+    sweep_id, new_id = new_sweep_id(), new_evaluation_id()
+    await store.begin_sweep(sweep_id, {})
+    for _ in range(2):
+        await store.submit([Submission(new_id, evaluation(), sweep_id)])
+    assert (await store.counts(sweep_id)).submitted == 1
