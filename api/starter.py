@@ -127,12 +127,21 @@ class Starter:
             started.set()
 
         try:
-            await self._start(batch, on_started)
-        except Exception as error:  # noqa: BLE001 (whatever ends one flow run, the next ones must start)
-            self._log.error("flow run failed", evaluations=len(batch), first=batch[0].id, reason=repr(error))
+            await self._see_through(batch, on_started)
         finally:
             for ticket in batch:
                 self._held.discard(ticket.id)
                 self._flow_run_ids.pop(ticket.id, None)
             self._room.release()
             started.set()
+
+    async def _see_through(self, batch: Sequence[Ticket], on_started: Callable[[str], None]) -> None:
+        """Run ``batch``; when its flow run fails, its halves: one evaluation takes no other with it."""
+        try:
+            await self._start(batch, on_started)
+        except Exception as error:  # noqa: BLE001 (whatever ends one flow run, the next ones must start)
+            self._log.error("flow run failed", evaluations=len(batch), first=batch[0].id, reason=repr(error))
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                await self._see_through(batch[:middle], on_started)
+                await self._see_through(batch[middle:], on_started)

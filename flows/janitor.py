@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Protocol
 
 import structlog
@@ -58,6 +59,7 @@ class Janitor:
         self._host = host
         self._hands = hands
         self._missing_since: dict[str, float] = {}
+        self._begun_at: dict[str, float] = {}
         self._log = structlog.get_logger()
 
     async def run(self) -> None:
@@ -115,9 +117,14 @@ class Janitor:
         before = datetime.now(UTC) - timedelta(seconds=_LEAKED_AFTER_S)
         found = await self._host.store.ownership.in_hand(self._host.lease.owner, before, _PAGE)
         leaked = [each for each in found if not self._hands.holds(each.id)]
-        if leaked and self._hands.reserve(len(leaked)):
-            self._hands.put(leaked)
-            self._log.warning("begun again", evaluations=len(leaked))
+        now = time.monotonic()
+        # What fails each time is begun at intervals only, or it would take the machine.
+        self._begun_at = {each.id: self._begun_at[each.id] for each in leaked if each.id in self._begun_at}
+        due = [each for each in leaked if now - self._begun_at.get(each.id, -inf) >= _LEAKED_AFTER_S]
+        if due and self._hands.reserve(len(due)):
+            self._begun_at.update((each.id, now) for each in due)
+            self._hands.put(due)
+            self._log.warning("begun again", evaluations=len(due))
 
 
 async def crash_flow_runs(owner: str) -> None:

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import UUID
 
 from prefect import flow, get_run_logger
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
@@ -23,7 +26,7 @@ from executors.languages import LANGUAGES
 from flows.artifacts import publish_verdict
 from flows.corpora import BUNDLED, corpus_files, write_recorded
 from flows.endings import unless_ended
-from flows.host import FlowHost, flow_host
+from flows.host import FlowHost, flow_host, host_tag
 from flows.languages import languages_of_all
 from flows.notify import notify
 from flows.options import FlowOptions, flow_options
@@ -71,6 +74,7 @@ async def _judged(corpora: Sequence[str], recorded: int, when: Notify, **asked: 
     options = flow_options(load(Settings))
     try:
         async with flow_host(options.endpoints) as host:
+            await host.enduring(partial(_name_owner, host.lease.owner))
             with TemporaryDirectory(prefix="crucible-recorded-") as folder:
                 files = await _files(host, corpora, recorded, Path(folder))
                 report = await _swept(options, files, asked)
@@ -79,6 +83,12 @@ async def _judged(corpora: Sequence[str], recorded: int, when: Notify, **asked: 
     except InputError as error:
         return Failed(message=f"not swept: {error}")
     return await _published(report, options, when)
+
+
+async def _name_owner(owner: str) -> None:
+    """Tag this flow run, which began before its host: who dies with it must not leave it running for ever."""
+    async with get_client() as client:
+        await client.update_flow_run(UUID(flow_run.id), tags=[*flow_run.tags, host_tag(owner)])
 
 
 async def _files(host: FlowHost, corpora: Sequence[str], recorded: int, folder: Path) -> tuple[Path, ...]:

@@ -4,6 +4,7 @@ Hosts are leases; where evaluations go is played by the tests.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -148,3 +149,21 @@ async def test_what_was_left_behind_here_is_begun_again(
         ids = await submitted(store, 2)
         hands.held.add(ids[0])
         await eventually(lambda: hands.got == ids[1:])
+        hands.held.clear()
+        await eventually(lambda: sorted(hands.got) == sorted([*ids, ids[1]]))
+
+
+async def test_what_fails_each_time_is_begun_at_intervals(
+    valkey: Valkey, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(janitor_module, "_LEAKED_AFTER_S", 0.3)
+    hands = Hands()
+
+    async with at_work(valkey, url, hands) as store:
+        (failing,) = await submitted(store, 1)
+        began = time.monotonic()
+        for times in range(1, 4):
+            await eventually(lambda times=times: len(hands.got) == times)
+            hands.held.clear()
+        assert hands.got == [failing] * 3
+        assert time.monotonic() - began >= 3 * 0.3

@@ -123,6 +123,22 @@ async def test_a_flow_run_that_fails_before_it_starts_does_not_stop_the_next(ben
     await bench.has(2)
 
 
+async def test_an_evaluation_with_which_every_flow_run_fails_takes_no_other_with_it() -> None:
+    poison, done = "ev-5", []
+
+    async def start(batch: Sequence[Ticket], _on_started: Callable[[str], None]) -> None:
+        if poison in [each.id for each in batch]:
+            raise ValueError("a defect")
+        done.extend(each.id for each in batch)
+
+    bench = Bench()
+    bench.starter = Starter(start)
+    ids = bench.put(13)
+    async with running(bench):
+        await eventually(lambda: not any(map(bench.starter.holds, ids)))
+    assert done == [each for each in ids if each != poison]
+
+
 async def test_the_flow_run_of_an_evaluation_is_known_while_it_is_under_way(bench: Bench) -> None:
     (evaluation_id,) = bench.put(1)
     (run,) = await bench.has(1)
