@@ -60,6 +60,7 @@ class Janitor:
         self._hands = hands
         self._missing_since: dict[str, float] = {}
         self._begun_at: dict[str, float] = {}
+        self._untold: set[str] = set()
         self._log = structlog.get_logger()
 
     async def run(self) -> None:
@@ -74,6 +75,7 @@ class Janitor:
     async def _look(self) -> None:
         for owner in self._dead(await self._missing()):
             await self._go_on_for(owner)
+        self._untold -= {owner for owner in set(self._untold) if await crash_flow_runs(owner)}
         await self._go_on_with_own()
 
     async def _missing(self) -> set[Owner]:
@@ -101,7 +103,7 @@ class Janitor:
         if taken:
             self._log.warning("taken over", evaluations=taken, owner=owner)
         if owner is not None:
-            await crash_flow_runs(owner)
+            self._untold.add(owner)
 
     async def _taken(self, owner: Owner) -> list[Ticket]:
         tickets: list[Ticket] = []
@@ -119,7 +121,7 @@ class Janitor:
         leaked = [each for each in found if not self._hands.holds(each.id)]
         now = time.monotonic()
         # What fails each time is begun at intervals only, or it would take the machine.
-        self._begun_at = {each.id: self._begun_at[each.id] for each in leaked if each.id in self._begun_at}
+        self._begun_at = {each.id: self._begun_at[each.id] for each in found if each.id in self._begun_at}
         due = [each for each in leaked if now - self._begun_at.get(each.id, -inf) >= _LEAKED_AFTER_S]
         if due and self._hands.reserve(len(due)):
             self._begun_at.update((each.id, now) for each in due)
@@ -127,8 +129,8 @@ class Janitor:
             self._log.warning("begun again", evaluations=len(due))
 
 
-async def crash_flow_runs(owner: str) -> None:
-    """Have Prefect show the flow runs of a dead host as crashed, if it can be told."""
+async def crash_flow_runs(owner: str) -> bool:
+    """Have Prefect show the flow runs of a dead host as crashed; false when it cannot be told now."""
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))
     theirs = FlowRunFilter(tags=FlowRunFilterTags(all_=[host_tag(owner)]), state=state)
     try:
@@ -137,6 +139,8 @@ async def crash_flow_runs(owner: str) -> None:
                 await client.set_flow_run_state(flow_run.id, Crashed(message=_WHY), force=True)
     except HTTPError as error:
         structlog.get_logger().warning("Prefect not told who crashed", owner=owner, reason=str(error))
+        return False
+    return True
 
 
 _WHY = "the process that ran it is no more; its evaluations are gone on with"

@@ -36,6 +36,7 @@ class Hands:
         self.room = room
         self.got: list[str] = []
         self.held: set[str] = set()
+        self.looked = False
 
     def reserve(self, number: int) -> bool:
         if number > self.room:
@@ -51,6 +52,7 @@ class Hands:
         self.held.update(each.id for each in tickets)
 
     def holds(self, evaluation_id: str) -> bool:
+        self.looked = True
         return evaluation_id in self.held
 
 
@@ -64,8 +66,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Look often; Prefect, which nothing here runs, is told in this list."""
     told: list[str] = []
 
-    async def tell(owner: str) -> None:
+    async def tell(owner: str) -> bool:
         told.append(owner)
+        return told.count(owner) > 1  # at first Prefect is away
 
     monkeypatch.setattr(janitor_module, "_LOOK_EVERY_S", 0.02)
     monkeypatch.setattr(janitor_module, "crash_flow_runs", tell)
@@ -104,7 +107,7 @@ async def test_what_the_dead_and_nobody_had_is_taken_once_and_what_the_living_ha
     hands = Hands()
 
     async with at_work(valkey, url, hands) as store:
-        await eventually(lambda: sorted(hands.got) == sorted(wanted) and "host-dead" in quick)
+        await eventually(lambda: sorted(hands.got) == sorted(wanted) and quick.count("host-dead") == 2)
         left = await store.ownership.owners()
         assert len(left) == 2
         assert living.owner in left
@@ -164,6 +167,8 @@ async def test_what_fails_each_time_is_begun_at_intervals(
         began = time.monotonic()
         for times in range(1, 4):
             await eventually(lambda times=times: len(hands.got) == times)
+            hands.looked = False
+            await eventually(lambda: hands.looked)
             hands.held.clear()
         assert hands.got == [failing] * 3
         assert time.monotonic() - began >= 3 * 0.3
