@@ -28,7 +28,7 @@ from cli.commands import (
     up,
 )
 from crucible.errors import CrucibleError
-from crucible.logging import configure_logging
+from crucible.logging import configure_events
 
 _EPILOG = "Exit codes: 0 as wished, 1 failed, 2 wrong usage or input, 3 inconclusive, 4 platform fault."
 
@@ -81,7 +81,7 @@ def _options(
 
 def main() -> NoReturn:
     """Run the command line and exit; a known error is one line on standard error, never a traceback."""
-    configure_logging(sys.stderr, logging.WARNING)  # standard output is for what was asked for alone
+    configure_events("stderr", logging.WARNING)  # standard output is for what was asked for alone
     try:
         code = build()(sys.argv[1:] or ["--help"], prog_name="crucible", standalone_mode=False)
         sys.stdout.flush()

@@ -1,17 +1,27 @@
 """Log lines as JSON, one set-up for every process."""
 
 import logging
-from typing import TextIO
+import sys
+from typing import Any, Literal
 
 import structlog
 
+Stream = Literal["stdout", "stderr"]
 
-def configure_logging(stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Write structlog events from ``level`` on as one JSON object a line.
 
-    They go to standard output unless told otherwise. Libraries' own warnings go to standard error.
-    """
+def configure_logging(stream: Stream = "stdout", level: int = logging.INFO) -> None:
+    """As ``configure_events``; libraries' own warnings go to standard error."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    configure_events(stream, level)
+
+
+def configure_events(stream: Stream = "stdout", level: int = logging.INFO) -> None:
+    """Write structlog events from ``level`` on as one JSON object a line, and touch nothing else."""
+
+    def logger(*_: Any) -> structlog.PrintLogger:
+        # Looked up each time: whoever runs a command inside another program may put another stream there.
+        return structlog.PrintLogger(getattr(sys, stream))
+
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -21,5 +31,5 @@ def configure_logging(stream: TextIO | None = None, level: int = logging.INFO) -
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=logger,
     )

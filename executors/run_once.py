@@ -78,7 +78,7 @@ def _do_nothing() -> None:
 
 def main() -> int:
     """Exit 0 when an observation was made, 2 on input that does not fit, 130 after a signal to end."""
-    configure_logging(sys.stderr, logging.WARNING)  # standard output is for the observation alone
+    configure_logging("stderr", logging.WARNING)  # standard output is for the observation alone
     try:
         order = parse(sys.stdin.buffer.read())
         settings = load(ExecutorSettings).model_copy(update={"slots": 1, "warm_containers": 0})

@@ -30,7 +30,7 @@ _PLATFORM_FAULT = 4
 
 def main() -> int:
     """Exit 0, or 4 with one line on standard error."""
-    configure_logging(sys.stderr)
+    configure_logging("stderr")
     sandbox, runs = _sandbox(sys.argv[1]), int(sys.argv[2])
     try:
         found = asyncio.run(_endured(sandbox, runs))

@@ -1,10 +1,11 @@
 """The command line inside the test's own process: without a start of Python."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from cli.main import main
 from tests.support.command_line import Done
@@ -13,7 +14,7 @@ Run = Callable[..., Done]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Run]:
     """Runs ``crucible`` with these words; settings are given by keyword, without ``CRUCIBLE_``."""
     monkeypatch.setenv("CRUCIBLE_HOME", str(tmp_path / "home"))
 
@@ -27,4 +28,5 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
         said = capsys.readouterr()
         return Done(int(ended.value.code or 0), said.out, said.err)
 
-    return run_main
+    yield run_main
+    structlog.reset_defaults()
