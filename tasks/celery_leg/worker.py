@@ -15,6 +15,7 @@ from executors.killer import Killer
 from tasks.aging import Aging, AgingKeeper
 from tasks.cancel_watch import CancelWatch
 from tasks.celery_leg.app import make_app, queue_keys
+from tasks.celery_leg.liveness import Liveness
 from tasks.celery_leg.message import RUN_NAME, received
 from tasks.celery_leg.undeliverable import Counted, Undeliverable
 from tasks.claims import ClaimKeeper, Claims, ClaimState
@@ -29,6 +30,8 @@ from tasks.worker_process import (
     options_from_environment,
     start_log,
 )
+
+_STUCK_AFTER_S = 10.0
 
 
 class CeleryWorker:
@@ -53,10 +56,11 @@ class CeleryWorker:
         self._executor = Parking(executor, load(BreakerSettings).park_s, self._claims.cancelled)
         killer = Killer([settings.executor_url], options.executor_token)
         self._watch = CancelWatch(self._redis, self._claims, killer)
-        self._broker = connect(broker_url, 1)
+        self._broker = connect(broker_url, 2)
         age_s = load(QueueSettings).age_s
         aging = Aging(self._broker, queue_keys(settings), "RIGHT", settings.concurrency, age_s)
         self._aging = AgingKeeper(aging)
+        self._liveness = Liveness(self._broker, queue_keys(settings), _STUCK_AFTER_S, self._end_stuck)
         self._undeliverable = Undeliverable(
             connect(broker_url, settings.concurrency + 1),
             self._redis,
@@ -98,8 +102,9 @@ class CeleryWorker:
             executor = Counted(self._executor, self._undeliverable, tag, settings.max_attempts)
             run = received(arguments)
             try:
-                if run_one(run, self._claims, executor) is ClaimState.CLAIMED:
-                    self._undeliverable.forget(run.run_id)
+                with self._liveness.carrying():
+                    if run_one(run, self._claims, executor) is ClaimState.CLAIMED:
+                        self._undeliverable.forget(run.run_id)
             except LOST as error:
                 self._log.warning("not reported; the run will be sent again", reason=str(error))
 
@@ -113,6 +118,7 @@ class CeleryWorker:
         )
 
     def _on_ready(self, **_: Any) -> None:
+        self._liveness.start()
         announce_ready()
 
     def _on_shutting_down(self, **_: Any) -> None:
@@ -122,12 +128,19 @@ class CeleryWorker:
         timer.start()
 
     def _give_up_waiting(self) -> None:
+        self._end_now(0)
+
+    def _end_stuck(self) -> None:
+        self._end_now(1)
+
+    def _end_now(self, status: int) -> None:
         self._give_back()
         sys.stdout.flush()
-        os._exit(0)
+        os._exit(status)
 
     def _give_back(self) -> None:
         self._keeper.stop()
+        self._liveness.stop()
         self._watch.stop()
         self._aging.stop()
         try:
