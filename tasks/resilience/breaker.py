@@ -67,6 +67,11 @@ class Breaker:
         elif outcome == "answered" and (successes := self._take_unsaid(1, wait=True)):
             self._record("", successes, 0)
 
+    def close(self) -> None:
+        """Keeps the places of no more probes: those under way end by themselves."""
+        for ended in list(self._probes.values()):
+            ended.set()
+
     def _take_unsaid(self, more: int = 0, *, wait: bool = False) -> int:
         """The successes to record now, ``more`` of them new; none when they are to ``wait`` for others."""
         now = _now_ms()

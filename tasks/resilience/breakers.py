@@ -22,10 +22,13 @@ class Breakers:
         self._rules = Rules.of(settings)
         self._names = names
         self._client = connect_briefly(redis_url)
+        self._made: list[Breaker] = []
 
     def shared(self, dependency: str) -> Breaker:
         """The breaker of ``dependency``, the same one for all processes."""
-        return Breaker(dependency, self._rules, SharedCircuit(self._client, dependency, self._rules))
+        return self._keep(
+            Breaker(dependency, self._rules, SharedCircuit(self._client, dependency, self._rules))
+        )
 
     def of_executor(self, url: str) -> Breaker:
         """The shared breaker of the executor at ``url``, under its name if it has one."""
@@ -33,11 +36,17 @@ class Breakers:
 
     def own(self, dependency: str) -> Breaker:
         """A breaker for this process alone."""
-        return Breaker(dependency, self._rules, None)
+        return self._keep(Breaker(dependency, self._rules, None))
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections; what probes is not kept up any more."""
+        for breaker in self._made:
+            breaker.close()
         self._client.close()
+
+    def _keep(self, breaker: Breaker) -> Breaker:
+        self._made.append(breaker)
+        return breaker
 
 
 def breakers_of_process(redis_url: str) -> Breakers:

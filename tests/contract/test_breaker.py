@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from itertools import count
 
@@ -249,6 +250,17 @@ async def test_a_probe_whose_worker_dies_frees_its_place(own_server: Valkey, stu
         worker.kill()
         worker.wait()
     await eventually(lambda: not is_shut(gate))
+
+
+async def test_nothing_keeps_a_place_once_they_are_closed(own_server: Valkey, name: str) -> None:
+    gate = breaker(own_server, name)
+    fails(gate, 10)
+    let_time_pass(own_server, name)
+    before = threading.active_count()
+    assert gate.admit()
+    assert threading.active_count() == before + 1
+    OPENED.pop().close()
+    await eventually(lambda: threading.active_count() == before)
 
 
 @pytest.fixture

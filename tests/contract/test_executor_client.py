@@ -1,7 +1,5 @@
 """The executor's client against a real HTTP server that runs no code."""
 
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -69,23 +67,11 @@ def test_the_second_executor_takes_over_when_the_first_is_overloaded(
     assert other.order == ["a.0"]
 
 
-def recovers_after(stub: StubExecutor, posts: int) -> None:
-    """Has ``stub`` refuse nothing any more once it was asked so often."""
-
-    def watch() -> None:
-        while stub.posts < posts:
-            time.sleep(0.005)
-        stub.status = 200
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 @pytest.mark.parametrize("status", [429, 503])
 def test_an_executor_that_says_when_to_come_again_is_asked_then_and_not_before(
     stub: StubExecutor, status: int
 ) -> None:
-    stub.status, stub.retry_after = status, "1"
-    recovers_after(stub, 1)
+    stub.status, stub.retry_after, stub.refusals = status, "1", 1
     execute(client(stub, retry_s=0.3))  # its own time is over by then: to wait as asked is no failure
     first, second = stub.asked_at
     assert second - first >= 1
@@ -94,9 +80,8 @@ def test_an_executor_that_says_when_to_come_again_is_asked_then_and_not_before(
 def test_while_one_executor_wants_to_be_left_alone_the_other_is_asked(
     stub: StubExecutor, other: StubExecutor
 ) -> None:
-    stub.status, stub.retry_after = 429, "1"
+    stub.status, stub.retry_after, stub.refusals = 429, "1", 1
     other.status = 500
-    recovers_after(stub, 1)
     execute(client(stub, other))
     first, second = stub.asked_at
     assert second - first >= 1

@@ -23,7 +23,8 @@ class StubExecutor:
     """Answers every request with an observation whose standard output is the program's text.
 
     ``hold`` keeps requests waiting until ``let_go``; with another ``status`` they are refused, with
-    ``retry_after`` where that is set. ``posts`` counts those that were refused too, ``asked_at`` has when.
+    ``retry_after`` where that is set, and only the first ``refusals`` where that is. ``posts`` counts those
+    that were refused too, ``asked_at`` has when.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -37,6 +38,7 @@ class StubExecutor:
         self.connections = 0
         self.status = 200
         self.retry_after: str | None = None
+        self.refusals: int | None = None
         self.asked_at: list[float] = []
         self.observation: dict[str, object] = {}
         self._gate = threading.Event()
@@ -81,6 +83,11 @@ class StubExecutor:
         if status != 200 and self.retry_after is not None:
             answer.send_header("Retry-After", self.retry_after)
 
+    def status_now(self) -> int:
+        """What the request just counted is answered with."""
+        refused = self.refusals is None or self.posts <= self.refusals
+        return self.status if refused else 200
+
     def accept(self, connection: socket.socket) -> None:
         """Notes a new connection, to be cut by ``stop``."""
         self.connections += 1
@@ -117,8 +124,8 @@ def _server(stub: StubExecutor) -> ThreadingHTTPServer:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers["Authorization"] != f"Bearer {TOKEN}":
                 self._send(401, b'{"detail": "wrong token"}')
-            elif stub.status != 200:
-                self._send(stub.status, b'{"detail": "told to refuse"}')
+            elif (status := stub.status_now()) != 200:
+                self._send(status, b'{"detail": "told to refuse"}')
             else:
                 self._send(200, stub.answer(json.loads(body)))
 
