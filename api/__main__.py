@@ -8,6 +8,7 @@ from api.server import serve
 from crucible.errors import CrucibleError, InputError
 from crucible.logging import configure_logging
 from flows.endings import block_endings
+from tasks.traced_process import traced_process
 
 _EXIT_BAD_INPUT = 2
 _EXIT_FAULT = 4
@@ -16,9 +17,11 @@ _EXIT_FAULT = 4
 def main() -> int:
     """Serve until SIGTERM; exit 2 on a setting that cannot be used, 4 when a needed server is away."""
     block_endings()
-    configure_logging()
+    configure_logging(service="api")
     try:
-        asyncio.run(serve(options_from_environment()))
+        options = options_from_environment()
+        with traced_process("api", options.endpoints.redis_url):
+            asyncio.run(serve(options))
     except CrucibleError as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_BAD_INPUT if isinstance(error, InputError) else _EXIT_FAULT

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 
 import structlog
 
@@ -12,14 +13,16 @@ CROWD = 20
 """When so many wait, they are confirmed together: alone, each takes flow runs of its own."""
 _MOST_TOGETHER = 200
 _CATCH_UP_EVERY_S = 10.0
+_ABANDONED_AFTER = timedelta(minutes=1)
+"""What was settled so long ago and is not confirmed, the process that settled it does not have in hand."""
 MOST_WAITING = 1000
 """Mismatches that may wait here; more of them wait in the ledger."""
 
 Confirm = Callable[[Sequence[str]], Awaitable[None]]
 """Runs the mismatches of these evaluations again and sees to what follows from it."""
 
-Unconfirmed = Callable[[int], Awaitable[Sequence[str]]]
-"""At most so many mismatches of the ledger that were never run again, the oldest first."""
+Unconfirmed = Callable[[int, timedelta], Awaitable[Sequence[str]]]
+"""At most so many mismatches of the ledger that were settled so long ago and never run again."""
 
 
 class Confirmer:
@@ -53,18 +56,21 @@ class Confirmer:
                 loops.create_task(self._work())
 
     async def _catch_up(self) -> None:
-        """Fetch what an earlier process left, and what found no room here."""
+        """Fetch what a process that is no more has left, and what found no room here."""
         while True:
-            if self._is_behind and self._waiting.qsize() < MOST_WAITING / 2:
-                try:
-                    left = await self._unconfirmed(MOST_WAITING)
-                except PlatformError as error:
-                    structlog.get_logger().warning("mismatches not fetched", reason=str(error))
-                else:
-                    self._is_behind = self._is_told = False
-                    for each in left:
-                        self.put(each)
+            if self._waiting.qsize() < MOST_WAITING / 2:
+                await self._fetch(timedelta(0) if self._is_behind else _ABANDONED_AFTER)
             await asyncio.sleep(_CATCH_UP_EVERY_S)
+
+    async def _fetch(self, settled_ago: timedelta) -> None:
+        try:
+            left = await self._unconfirmed(MOST_WAITING, settled_ago)
+        except PlatformError as error:
+            structlog.get_logger().warning("mismatches not fetched", reason=str(error))
+        else:
+            self._is_behind = self._is_told = False
+            for each in left:
+                self.put(each)
 
     async def _work(self) -> None:
         while True:

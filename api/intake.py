@@ -20,24 +20,24 @@ MOST_HELD_BYTES = 8 * MAX_BODY_BYTES
 class Intake:
     """Reads bodies, as long as there is memory for them."""
 
-    def __init__(self, most_bytes: int = MOST_HELD_BYTES) -> None:
-        self._most, self._held = most_bytes, 0
+    def __init__(self, most_bytes: int = MOST_HELD_BYTES, body_bytes: int = MAX_BODY_BYTES) -> None:
+        self._most, self._held, self._body_bytes = most_bytes, 0, body_bytes
 
     @asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
         """The body, which counts as held until the end. What is beyond a bound is never held.
 
-        Raises a 413 ``Problem`` past ``MAX_BODY_BYTES`` and a 429 one while too much is held. A caller who
+        Raises a 413 ``Problem`` past ``body_bytes`` and a 429 one while too much is held. A caller who
         hangs up in the middle gets a 400 ``Problem``, for the log's sake.
         """
         declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
-            raise _too_large()
+        if declared.isdecimal() and int(declared) > self._body_bytes:
+            raise self._too_large()
         parts, size = [], 0
         try:
             async for part in request.stream():
-                if size + len(part) > MAX_BODY_BYTES:
-                    raise _too_large()
+                if size + len(part) > self._body_bytes:
+                    raise self._too_large()
                 self._hold(len(part))
                 size += len(part)
                 parts.append(part)
@@ -53,8 +53,6 @@ class Intake:
             raise Problem(HTTPStatus.TOO_MANY_REQUESTS, detail)
         self._held += size
 
-
-def _too_large() -> Problem:
-    return Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is too large; the limit is {MAX_BODY_BYTES} bytes"
-    )
+    def _too_large(self) -> Problem:
+        detail = f"the body is too large; the limit is {self._body_bytes} bytes"
+        return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)

@@ -1,18 +1,49 @@
 """From the body of a request to evaluations: bounded, and strict about what fits."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import orjson
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from api.problems import misfit
 from crucible.corpus_faults import first_fault
-from crucible.ids import new_evaluation_ids
+from crucible.ids import new_evaluation_id, new_evaluation_ids
 from crucible.models import Evaluation
 from crucible.store import Submission
 
 MAX_LIST = 1000
 """How many evaluations one request may hold."""
+
+
+EXAMPLES = {
+    "One program": {"language": "python", "code": "print(6 * 7)"},
+    "One that says what is expected of it": {
+        "id": "reads-a-line",
+        "language": "python",
+        "code": "print(input().upper())",
+        "stdin": "crucible",
+        "limits": {"wall_s": 2, "memory_mb": 64},
+        "priority": 7,
+        "tags": ["smoke"],
+        "expect": {"outcome": "ok", "stdout": "CRUCIBLE\n"},
+    },
+    "Several at once": [
+        {"id": "one", "language": "python", "code": "print(1)"},
+        {"id": "two", "language": "python", "code": "raise SystemExit(2)"},
+    ],
+}
+"""Bodies that are taken, by what they are."""
+
+
+class PostedEvaluation(Evaluation):
+    """One program to run on both legs. Without ``id`` it gets Crucible's own."""
+
+    id: Annotated[str, Field(min_length=1, max_length=200)] = Field(default_factory=new_evaluation_id)
+
+
+OrderBody = PostedEvaluation | Annotated[list[PostedEvaluation], Field(min_length=1, max_length=MAX_LIST)]
+"""What a body must look like. It describes; ``parse_order`` reads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,37 @@
 """Errors as RFC 9457 problem documents, whoever raises them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Literal
 
 import orjson
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import RouteContext, iter_route_contexts
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crucible.errors import PlatformError
+from crucible.corpus_faults import shortened, shown
+from crucible.errors import InputError, PlatformError
 
 _RETRY_AFTER_S = 5
+
+
+class ProblemDocument(BaseModel):
+    """What an error looks like (RFC 9457). ``detail`` says what is wrong, and what to do about it.
+
+    ``key`` and ``problem`` name the part of a request that does not fit, ``number`` its place in a list.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str
 
 
 class Problem(Exception):
@@ -62,6 +80,7 @@ def misfit(key: str, problem: str, number: int | None = None) -> Problem:
 def handle_problems(app: FastAPI) -> None:
     """Let every error that ``app`` answers be a problem document, those of its framework too."""
     app.add_exception_handler(Problem, _of_ours)
+    app.add_exception_handler(InputError, _of_input)
     app.add_exception_handler(PlatformError, _of_platform)
     app.add_exception_handler(HTTPException, _of_framework)
     app.add_exception_handler(RequestValidationError, _of_parameters)
@@ -73,6 +92,10 @@ async def _of_ours(_request: Request, error: Exception) -> Response:
     return error.as_response()
 
 
+async def _of_input(_request: Request, error: Exception) -> Response:
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)).as_response()
+
+
 async def _of_platform(request: Request, error: Exception) -> Response:
     structlog.get_logger().warning("platform fault", path=request.url.path, reason=str(error))
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error)).as_response()
@@ -80,15 +103,32 @@ async def _of_platform(request: Request, error: Exception) -> Response:
 
 async def _of_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 (narrows for the type checker)
-    detail = f"{request.method} {request.url.path}: {error.detail}"
-    return Problem(HTTPStatus(error.status_code), detail, headers=error.headers).as_response()
+    detail = f"{request.method} {shortened(request.url.path)}: {error.detail}"
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request))
+    return Problem(HTTPStatus(error.status_code), detail, headers=headers).as_response()
+
+
+def _allowed(request: Request) -> Sequence[str]:
+    """The methods of all endpoints at this path: the framework names those of the first one it finds."""
+    return sorted(
+        method
+        for route in iter_route_contexts(request.app.routes)
+        if _is_at(route, request)
+        for method in route.methods or ()
+    )
+
+
+def _is_at(route: RouteContext, request: Request) -> bool:
+    return route.path_regex is not None and route.path_regex.match(request.url.path) is not None
 
 
 async def _of_parameters(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 (narrows for the type checker)
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"][1:])
-    return misfit(key, f"{first['msg']}; it is {first['input']!r}").as_response()
+    return misfit(shortened(key), f"{first['msg']}; it is {shown(first['input'])}").as_response()
 
 
 async def _of_defect(_request: Request, _error: Exception) -> Response:

@@ -14,7 +14,6 @@ from flows.endings import call_on_ending
 
 READY_LINE = "CRUCIBLE_READY"
 
-_LOOPBACK = "127.0.0.1"
 _DRAIN_S = 3
 
 
@@ -26,18 +25,19 @@ class _Server(uvicorn.Server):
 
 
 async def serve(options: ApiOptions) -> None:
-    """Serve on loopback until SIGTERM or Ctrl-C; requests that wait are answered then as they stand.
+    """Serve until SIGTERM or Ctrl-C; requests that wait are answered then as they stand.
 
     Raises ``SettingsError`` for a port that cannot be had, and what ``open_parts`` raises. To be called
     in the main thread of a process that has blocked both signals (``block_endings``).
     """
     stopping = asyncio.Event()
     call_on_ending(stopping.set)
-    with _listener(options.port) as listener:
+    with _listener(options.host, options.port) as listener:
         async with open_parts(options) as parts:
             config = uvicorn.Config(
-                create_app(parts, options.key),
+                create_app(parts),
                 access_log=False,
+                server_header=False,
                 log_level="warning",
                 timeout_graceful_shutdown=_DRAIN_S,
             )
@@ -47,14 +47,20 @@ async def serve(options: ApiOptions) -> None:
             await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
             parts.waiters.release()
+            parts.feed.close()
             server.should_exit = True
             await serving
 
 
-def _listener(port: int) -> socket.socket:
+def _listener(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((_LOOPBACK, port))
+        listener = socket.create_server((host, port))
     except OSError as error:
         raise SettingsError(
-            f"CRUCIBLE_API_PORT={port}: {error.strerror}; stop what listens there, or set another port"
+            f"CRUCIBLE_API_PORT={port}: {error.strerror} on {host}; stop what listens there, or set another"
+            " port, or another CRUCIBLE_API_HOST"
         ) from error
+    # An answer goes out in two parts, and the second one would wait 40 ms for word that the first has come.
+    # asyncio sees to that itself, but not for sockets that were made without naming TCP.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -1,7 +1,8 @@
 """Requests that wait for their comparisons."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from crucible.models import Comparison
@@ -13,9 +14,10 @@ class Awaited:
     def __init__(self, futures: dict[str, asyncio.Future[Comparison]]) -> None:
         self._futures = futures
 
-    async def within(self, seconds: float) -> dict[str, Comparison]:
-        """Those that are there after at most ``seconds``, by id; returns at once when all are."""
-        await asyncio.wait(self._futures.values(), timeout=seconds)
+    async def within(self, seconds: float, ids: Collection[str] | None = None) -> dict[str, Comparison]:
+        """Those that are there after at most ``seconds``, by id; returns at once when all of ``ids`` are."""
+        wanted = self._futures if ids is None else ids
+        await asyncio.wait([self._futures[each] for each in wanted], timeout=seconds)
         return {
             evaluation_id: future.result()
             for evaluation_id, future in self._futures.items()
@@ -24,11 +26,11 @@ class Awaited:
 
 
 class Waiters:
-    """Brings each comparison to the request that waits for it, if one does."""
+    """Brings each comparison to the requests that wait for it, until it ``is_released``."""
 
     def __init__(self) -> None:
-        self._futures: dict[str, asyncio.Future[Comparison]] = {}
-        self._is_released = False
+        self._futures: defaultdict[str, list[asyncio.Future[Comparison]]] = defaultdict(list)
+        self.is_released = False
 
     @contextmanager
     def awaiting(self, evaluation_ids: Iterable[str]) -> Iterator[Awaited]:
@@ -37,23 +39,27 @@ class Waiters:
         futures: dict[str, asyncio.Future[Comparison]] = {
             each: loop.create_future() for each in evaluation_ids
         }
-        self._futures |= futures
-        if self._is_released:
+        for evaluation_id, future in futures.items():
+            self._futures[evaluation_id].append(future)
+        if self.is_released:
             self.release()
         try:
             yield Awaited(futures)
         finally:
-            for evaluation_id in futures:
-                del self._futures[evaluation_id]
+            for evaluation_id, future in futures.items():
+                self._futures[evaluation_id].remove(future)
+                if not self._futures[evaluation_id]:
+                    del self._futures[evaluation_id]
 
     def answer(self, comparison: Comparison) -> None:
         """Hand over a comparison that will not change any more."""
-        future = self._futures.get(comparison.evaluation_id)
-        if future is not None and not future.done():
-            future.set_result(comparison)
+        for future in self._futures.get(comparison.evaluation_id, ()):
+            if not future.done():
+                future.set_result(comparison)
 
     def release(self) -> None:
         """Let nobody wait any longer, from now on: the process is about to end."""
-        self._is_released = True
-        for future in self._futures.values():
-            future.cancel()
+        self.is_released = True
+        for futures in self._futures.values():
+            for future in futures:
+                future.cancel()

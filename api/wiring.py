@@ -1,26 +1,49 @@
 """Puts the parts of the API together, and takes them apart in the right order."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import structlog
 
+from api.access import Keyring
 from api.answers import Answers
 from api.confirmer import Confirmer
+from api.dashboard.board import Board
+from api.dashboard.parts import DashboardParts
+from api.dashboard.rendering import Elsewhere
+from api.dashboard.session import Sessions
 from api.desk import Desk
+from api.feed import Feed
+from api.figures import Figures, Looks
 from api.flow_runs import confirm_mismatches, evaluate_batch
+from api.guard import Guard
+from api.idempotency import Repeats
 from api.languages import Languages
+from api.limits import RateLimits
 from api.options import ApiOptions
+from api.pruner import Pruner
 from api.readiness import Readiness
 from api.routes.sweeps import CancelSweep
+from api.standing import Observer
 from api.starter import Starter
 from api.waiters import Waiters
 from crucible.errors import PlatformError
 from crucible.models import Classification, Comparison, Evaluation
+from crucible.settings import (
+    ApiSettings,
+    CelerySettings,
+    LegacySettings,
+    RetentionSettings,
+    Settings,
+    load,
+)
 from crucible.store import Store, Ticket
+from crucible.telemetry.settings import TraceSettings
+from flows.ahead import Registrar
 from flows.alarm import Alarm
 from flows.cancel import cancel_evaluations, cancel_sweep
 from flows.epochs import Epochs
@@ -29,8 +52,21 @@ from flows.janitor import Janitor
 from flows.noise import NoiseSampler
 from flows.sentinels import Sentinels
 from flows.session import prefect_session
+from tasks.connections import connect
+from tasks.dead_letters import DeadLetters
+from tasks.once import Once
+from tasks.queue_ages import QueueAges
+from tasks.span_mover import SpanMover
+from tasks.span_stream import SpanStream
 
 _FINISH_WITHIN_S = 5.0
+
+
+class Behind(Protocol):
+    """What goes on behind the endpoints until it is cancelled."""
+
+    async def run(self) -> None:
+        """Go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +78,11 @@ class Parts:
     waiters: Waiters
     store: Store
     cancel_sweep: CancelSweep
+    guard: Guard
+    repeats: Repeats
+    feed: Feed
+    dashboard: DashboardParts
+    figures: Figures
 
 
 @asynccontextmanager
@@ -53,26 +94,62 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
     async with prefect_session(), flow_host(options.endpoints) as host:
         languages = Languages(options.executor_urls, options.executor_token.get_secret_value())
         readiness = Readiness(options.endpoints, options.prefect_api_url, host.store)
+        settings = load(ApiSettings)
+        limits = RateLimits(options.endpoints.redis_url, settings)
+        guard = Guard(Keyring(options.key, host.store.keys), limits)
+        repeats = Repeats(host.store.requests, settings.repeatable_h)
         waiters = Waiters()
-        answers = Answers(options.prefect_api_url.removesuffix("/api"))
+        answers = Answers(options.prefect_url)
         legacy_urls, celery_url = options.executor_urls[:2], options.executor_urls[2]
         epochs = Epochs(
             host.store, host.rules, legacy_urls, celery_url, options.executor_token.get_secret_value()
         )
         with closing(languages), closing(epochs):
             await _ask_first(languages, epochs)
-            async with aclosing(readiness), _flows_running(host, waiters, epochs) as starter:
+            feed = Feed(options.endpoints.redis_url)
+            once = Once(options.endpoints.redis_url)
+            observer = Observer(host.store, options.endpoints, options.executor_urls, host.events, once)
+            ages = _queue_ages(options)
+            alarm = Alarm(host.store, once)
+            pruner = Pruner(host.store.retention, load(RetentionSettings))
+            behind = (repeats, epochs, alarm, _span_mover(host, options, once), feed, observer, pruner)
+            async with (
+                aclosing(readiness),
+                aclosing(limits),
+                aclosing(feed),
+                aclosing(observer),
+                aclosing(ages),
+                aclosing(once),
+                _flows_running(host, waiters, once, behind) as starter,
+            ):
                 cancel = partial(cancel_evaluations, host)
                 desk = Desk(host.store, starter, waiters, languages, answers, cancel)
-                yield Parts(desk, readiness, waiters, host.store, partial(cancel_sweep, host))
+                stop_sweep = partial(cancel_sweep, host)
+                looks = Looks(observer.standing, host.store.rollout.status, lambda: starter.waiting)
+                figures = Figures(looks, ages, load(Settings).home)
+                with _dashboard(options, host.store, guard, desk, feed, observer, stop_sweep) as dashboard:
+                    yield Parts(
+                        desk,
+                        readiness,
+                        waiters,
+                        host.store,
+                        stop_sweep,
+                        guard,
+                        repeats,
+                        feed,
+                        dashboard,
+                        figures,
+                    )
 
 
 @asynccontextmanager
-async def _flows_running(host: FlowHost, waiters: Waiters, epochs: Epochs) -> AsyncIterator[Starter]:
-    starter = Starter(evaluate_batch)
+async def _flows_running(
+    host: FlowHost, waiters: Waiters, once: Once, others_behind: Sequence[Behind]
+) -> AsyncIterator[Starter]:
+    starter = Starter(partial(evaluate_batch, Registrar()))
     confirmer = Confirmer(partial(confirm_mismatches, host, waiters), host.store.rollout.unconfirmed)
     noise = NoiseSampler(host)
-    sentinels = Sentinels(host.store, partial(_start_one, starter))
+    sentinels = Sentinels(host.store, once, partial(_start_one, starter))
 
     def on_settled(comparison: Comparison) -> None:
         noise.put(comparison)
@@ -83,10 +160,10 @@ async def _flows_running(host: FlowHost, waiters: Waiters, epochs: Epochs) -> As
 
     # Flows find their host through the context of the task that starts them: these are created
     # inside it, the tasks of requests are not.
-    starting = asyncio.create_task(starter.run())
-    janitor, alarm = Janitor(host, starter), Alarm(host.store)
-    behind = (confirmer, noise, sentinels, epochs, alarm, janitor)
-    others = [asyncio.create_task(each.run()) for each in behind]
+    starting = _going_on(starter)
+    janitor = Janitor(host, starter)
+    behind: tuple[Behind, ...] = (confirmer, noise, sentinels, janitor, *others_behind)
+    others = [_going_on(each) for each in behind]
     with host.listening(on_settled):
         try:
             yield starter
@@ -97,6 +174,55 @@ async def _flows_running(host: FlowHost, waiters: Waiters, epochs: Epochs) -> As
             for each in others:
                 each.cancel()
             await asyncio.gather(starting, *others, return_exceptions=True)
+
+
+def _going_on(part: Behind) -> asyncio.Task[None]:
+    """``part``, running; the log tells when it ends by itself, as only a defect makes it."""
+
+    def tell(running: asyncio.Task[None]) -> None:
+        if not running.cancelled():
+            name, reason = type(part).__name__, repr(running.exception())
+            structlog.get_logger().error("runs no more in the background", part=name, reason=reason)
+
+    running = asyncio.create_task(part.run())
+    running.add_done_callback(tell)
+    return running
+
+
+@contextmanager
+def _dashboard(
+    options: ApiOptions,
+    store: Store,
+    guard: Guard,
+    desk: Desk,
+    feed: Feed,
+    observer: Observer,
+    stop_sweep: CancelSweep,
+) -> Iterator[DashboardParts]:
+    redis_url, celery_redis_url = options.endpoints.redis_url, options.endpoints.celery_redis_url
+    elsewhere = Elsewhere(options.prefect_url, options.gateway_url)
+    with connect(redis_url, 2) as redis, connect(celery_redis_url, 2) as celery_redis:
+        yield DashboardParts(
+            guard=guard,
+            sessions=Sessions(options.key, guard),
+            store=store,
+            board=Board(store, observer),
+            desk=desk,
+            feed=feed,
+            letters=(DeadLetters(redis, "legacy"), DeadLetters(celery_redis, "celery")),
+            cancel_sweep=stop_sweep,
+            elsewhere=elsewhere,
+        )
+
+
+def _queue_ages(options: ApiOptions) -> QueueAges:
+    urls = options.endpoints.redis_url, options.endpoints.celery_redis_url
+    return QueueAges(*urls, load(LegacySettings), load(CelerySettings))
+
+
+def _span_mover(host: FlowHost, options: ApiOptions, once: Once) -> SpanMover:
+    stream = SpanStream(options.endpoints.redis_url, host.lease.owner)
+    return SpanMover(stream, host.store, load(TraceSettings), once)
 
 
 def _start_one(starter: Starter, evaluation_id: str, evaluation: Evaluation) -> None:

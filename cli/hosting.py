@@ -41,6 +41,8 @@ async def stack(settings: Settings) -> AsyncIterator[StackState]:
 async def flows(settings: Settings, state: StackState) -> AsyncIterator[Flows]:
     """A flow host on the servers of ``state``; its flows can be run inside."""
     os.environ.update(prefect_client_environment(settings.home, state.prefect_api_url))
+    if state.gateway_url:
+        os.environ.setdefault("CRUCIBLE_GATEWAY_URL", state.gateway_url)
     # The terminal has a view of its own; what flows log is in the Prefect UI.
     for what in ("HANDLERS_CONSOLE", "INTERNAL"):
         os.environ[f"PREFECT_LOGGING_{what}_LEVEL"] = "CRITICAL"
@@ -53,7 +55,11 @@ async def flows(settings: Settings, state: StackState) -> AsyncIterator[Flows]:
         state.executor_token,
     )
     names = ("evaluate", "confirm", "flow_runs", "cancel", "sweep", "outcome")
-    async with session.prefect_session(), host.flow_host(endpoints) as current:
+    async with AsyncExitStack() as exits:
+        process = import_module("tasks.traced_process")
+        exits.enter_context(process.traced_process("command line", state.redis_url))
+        await exits.enter_async_context(session.prefect_session())
+        current = await exits.enter_async_context(host.flow_host(endpoints))
         yield Flows(current, *(import_module(f"flows.{name}") for name in names))
 
 

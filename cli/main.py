@@ -21,9 +21,11 @@ from cli.commands import (
     evidence,
     execute,
     images,
+    keys,
     reproduce,
     rollout,
     status,
+    store,
     sweep,
     up,
 )
@@ -55,6 +57,8 @@ def build() -> typer.Typer:
     app.add_typer(images.app, name="images")
     app.command("evidence")(evidence.command)
     app.add_typer(rollout.app, name="rollout")
+    app.add_typer(keys.app, name="keys")
+    app.add_typer(store.app, name="store")
     app.command("up")(up.command)
     app.command("down")(down.command)
     app.command("status")(status.command)

@@ -1,16 +1,20 @@
 """What the commands of the migration share: the store, who asks, and rules as words."""
 
 import getpass
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from pydantic import ValidationError
 
+from cli import foreground
 from crucible.errors import InputError
 from crucible.rollout.stage import RouteRule
-from crucible.settings import Settings
+from crucible.settings import Settings, load
 from crucible.store import Store
 from deployments.stack import Home, read_state
+
+T = TypeVar("T")
 
 _RULE = "write it as share=0,language=perl with any of share, language, tag, priority and tenant"
 _KEYS = {"language": "languages", "tag": "tags", "priority": "priorities", "tenant": "tenants"}
@@ -19,9 +23,7 @@ _KEYS = {"language": "languages", "tag": "tags", "priority": "priorities", "tena
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
     """The store that is set, else the running stack's, else the one in the home folder; closed at the end."""
-    home = Home.at(settings.home)
-    running = read_state(home.root)
-    url = settings.database_url or (running.database_url if running else home.database_url)
+    url, home = store_url(settings), Home.at(settings.home)
     if url == home.database_url:
         home.create()
     store = await Store.open(url)
@@ -29,6 +31,23 @@ async def opened_store(settings: Settings) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
+
+
+def on_store(work: Callable[[Store], Awaitable[T]]) -> T:
+    """What ``work`` gives with that store; raises what it raises, and ``StoreError`` where there is none."""
+
+    async def done() -> T:
+        async with opened_store(load(Settings)) as store:
+            return await work(store)
+
+    return foreground.run(done())
+
+
+def store_url(settings: Settings) -> str:
+    """The URL of the store that is set, else of the running stack's, else of the one in the home folder."""
+    home = Home.at(settings.home)
+    running = read_state(home.root)
+    return settings.database_url or (running.database_url if running else home.database_url)
 
 
 def operator() -> str:

@@ -6,7 +6,7 @@ An id is a prefix and 26 characters of Crockford's base 32: 48 bits of milliseco
 
 from base64 import b32hexdecode, b32hexencode
 from datetime import UTC, datetime
-from secrets import randbits
+from secrets import randbelow, randbits
 from threading import Lock
 from time import time_ns
 
@@ -33,13 +33,27 @@ def new_sweep_id() -> str:
     return _text("sw-", _sequence.take(1)[0])
 
 
+def new_key_id() -> str:
+    """An id for one API key."""
+    return _text("key-", _sequence.take(1)[0])
+
+
 def made_at(made_id: str) -> datetime:
     """When an id was made, to the millisecond; raises ``ValueError`` for a text that is no id of ours."""
-    digits = made_id.rpartition("-")[2].encode()
-    if len(digits) != _LENGTH or digits.strip(_CROCKFORD):
-        raise ValueError(f"{made_id!r} is no id of Crucible's")
-    value = int.from_bytes(b32hexdecode(digits.translate(_FROM_CROCKFORD).rjust(32, b"0")), "big")
-    return datetime.fromtimestamp((value >> _CHANCE_BITS) / 1000, UTC)
+    return datetime.fromtimestamp((_value(made_id) >> _CHANCE_BITS) / 1000, UTC)
+
+
+def first_id_at(prefix: str, moment: datetime) -> str:
+    """The least id that could be made at ``moment``: all made before sort below it."""
+    milliseconds = max(0, int(moment.timestamp() * 1000))
+    return _text(prefix, milliseconds << _CHANCE_BITS)
+
+
+def random_id(first: str, last: str) -> str:
+    """An id that could be, drawn at random from ``first`` to ``last``, which have one prefix."""
+    prefix = first.removesuffix(first[-_LENGTH:])
+    low, high = _value(first), _value(last)
+    return _text(prefix, low + randbelow(high - low + 1))
 
 
 class _Sequence:
@@ -64,6 +78,13 @@ class _Sequence:
 
 
 _sequence = _Sequence()
+
+
+def _value(made_id: str) -> int:
+    digits = made_id.rpartition("-")[2].encode()
+    if len(digits) != _LENGTH or digits.strip(_CROCKFORD):
+        raise ValueError(f"{made_id!r} is no id of Crucible's")
+    return int.from_bytes(b32hexdecode(digits.translate(_FROM_CROCKFORD).rjust(32, b"0")), "big")
 
 
 def _text(prefix: str, value: int) -> str:

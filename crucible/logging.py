@@ -9,14 +9,22 @@ import structlog
 Stream = Literal["stdout", "stderr"]
 
 
-def configure_logging(stream: Stream = "stdout", level: int = logging.INFO) -> None:
+def configure_logging(
+    stream: Stream = "stdout", level: int = logging.INFO, service: str | None = None
+) -> None:
     """As ``configure_events``; libraries' own warnings go to standard error."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    configure_events(stream, level)
+    configure_events(stream, level, service)
 
 
-def configure_events(stream: Stream = "stdout", level: int = logging.INFO) -> None:
-    """Write structlog events from ``level`` on as one JSON object a line, and touch nothing else."""
+def configure_events(
+    stream: Stream = "stdout", level: int = logging.INFO, service: str | None = None
+) -> None:
+    """Write structlog events from ``level`` on as one JSON object a line, and touch nothing else.
+
+    Each line names ``service``, and what is bound by structlog's contextvars where it is written.
+    """
+    named = {} if service is None else {"service": service}
 
     def logger(*_: Any) -> structlog.PrintLogger:
         # Looked up each time: whoever runs a command inside another program may put another stream there.
@@ -25,6 +33,7 @@ def configure_events(stream: Stream = "stdout", level: int = logging.INFO) -> No
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            lambda _logger, _method, event: {**event, **named},
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

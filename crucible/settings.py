@@ -1,8 +1,10 @@
 """Everything that can be set, one class per concern, read from the environment when asked for.
 
-Nothing is read at import. A wrong value raises ``SettingsError`` naming the variable.
+What is not set there may be a file: ``crucible_api_key`` in the folder that ``CRUCIBLE_SECRETS_DIR`` names
+holds ``CRUCIBLE_API_KEY``. Nothing is read at import. A wrong value raises ``SettingsError`` naming it.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
@@ -37,6 +39,9 @@ class Settings(BaseSettings):
     prefect_api_url: str | None = Field(
         None, description="API of a Prefect server, ending in /api; unset: one is started."
     )
+    prefect_url: str | None = Field(
+        None, description="The Prefect UI as browsers reach it, for links; unset: where its API is."
+    )
     executor_1_url: str | None = Field(None, description="executor-1 (legacy); unset: one is started.")
     executor_2_url: str | None = Field(None, description="executor-2 (legacy); unset: one is started.")
     executor_3_url: str | None = Field(None, description="executor-3 (celery); unset: one is started.")
@@ -49,14 +54,49 @@ class Settings(BaseSettings):
     api_url: str | None = Field(
         None, description="The trigger API as browsers reach it, for links; unset: where the stack's own is."
     )
+    gateway_url: str | None = Field(
+        None, description="The gateway as browsers reach it, for links; unset: where the stack's own is."
+    )
     redis_port: Port = Field(0, description="Port of the Redis that is started; 0: a free one.")
     celery_redis_port: Port = Field(0, description="Port of Celery's Redis that is started; 0: a free one.")
     prefect_port: Port = Field(0, description="Port of the Prefect server that is started; 0: a free one.")
     api_port: Port = Field(0, description="Port of the trigger API; 0: a free one.")
+    api_host: str = Field("127.0.0.1", description="Address on which the trigger API listens.")
+    gateway_port: Port = Field(0, description="Port of the gateway; 0: a free one.")
+    flower_port: Port = Field(0, description="Port of Flower; 0: a free one.")
+    flower_host: str = Field("127.0.0.1", description="Address on which Flower listens.")
+    flower_password: SecretStr | None = Field(
+        None, description="What Flower asks for, with the user gateway; unset: nothing."
+    )
     executor_1_port: Port = Field(0, description="Port of executor-1; 0: a free one.")
     executor_2_port: Port = Field(0, description="Port of executor-2; 0: a free one.")
     executor_3_port: Port = Field(0, description="Port of executor-3; 0: a free one.")
+    worker_sets: Annotated[int, Field(ge=1, le=32)] = Field(
+        1, description="Sets of two legacy workers and a Celery worker, each set with executors of its own."
+    )
+    api_processes: Annotated[int, Field(ge=1, le=32)] = Field(
+        1, description="Processes of the trigger API; the gateway spreads requests over them."
+    )
+    flow_processes: Annotated[int, Field(ge=1, le=32)] = Field(
+        1, description="Processes that run flows started from Prefect, by a schedule or the API."
+    )
     start_timeout_s: Positive = Field(90, description="Seconds the local stack may take to become ready.")
+
+
+class ApiSettings(BaseSettings):
+    """What the trigger API allows those who use it."""
+
+    model_config = SettingsConfigDict(env_prefix="CRUCIBLE_API_", frozen=True, extra="ignore")
+
+    per_minute: Count = Field(
+        60_000, description="Requests that a key may make in a minute, unless it has a rate of its own."
+    )
+    wrong_keys_per_minute: Count = Field(
+        60, description="Wrong keys that an address may show in a minute before new keys are not looked at."
+    )
+    repeatable_h: Positive = Field(
+        24, description="Hours for which a request with an Idempotency-Key can be repeated."
+    )
 
 
 class ExecutorSettings(BaseSettings):
@@ -113,6 +153,7 @@ class LegacySettings(BaseSettings):
     stdin_field: str = Field("stdin", description="Payload field of standard input.")
     limits_field: str = Field("limits", description="Payload field of the limits.")
     reply_field: str = Field("reply_to", description="Payload field of the reply stream.")
+    trace_field: str = Field("trace", description="Payload field of the trace and the time of sending.")
     executor_urls: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Executors a worker uses, the first one first; separated by commas."
     )
@@ -141,6 +182,9 @@ class CelerySettings(BaseSettings):
     max_attempts: Count = Field(
         5, description="How often a run is taken and not reported before it is a dead letter."
     )
+    events: bool = Field(
+        False, description="Send the events that Flower shows; a stack with Flower in it does so by itself."
+    )
 
 
 class WorkerSettings(BaseSettings):
@@ -148,7 +192,7 @@ class WorkerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CRUCIBLE_WORKER_", frozen=True, extra="ignore")
 
-    name: str = Field("worker", description="Name under which claims are held.")
+    name: str = Field("worker", description="Name under which claims are held, or by which Prefect knows it.")
     lease_s: Positive = Field(10, description="Seconds a claim lasts unless its worker renews it.")
     retry_s: Positive = Field(5, description="Seconds over which a worker retries an unreachable executor.")
 
@@ -307,6 +351,16 @@ def _parts(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+class RetentionSettings(BaseSettings):
+    """How long the store keeps evaluations. What goes is added up first, so that all totals stay."""
+
+    model_config = SettingsConfigDict(env_prefix="CRUCIBLE_RETENTION_", frozen=True, extra="ignore")
+
+    days: Positive | None = Field(
+        None, description="Days after which settled evaluations are let go; unset: never."
+    )
+
+
 class ScheduleSettings(BaseSettings):
     """Parity sweeps at set times. Who starts one by hand in the Prefect UI may ask for something else."""
 
@@ -350,6 +404,9 @@ class WebhookSettings(BaseSettings):
         SecretStr(""), validate_default=True, description="Key that signs them; needed where there is a URL."
     )
     within_s: Positive = Field(60, description="Seconds over which a notification is tried again.")
+    allow_private: bool = Field(
+        False, description="Send also to this machine and to private networks; else only to public addresses."
+    )
 
     @field_validator("secret")
     @classmethod
@@ -361,6 +418,9 @@ class WebhookSettings(BaseSettings):
 
 S = TypeVar("S", bound=BaseSettings)
 
+SECRETS_DIR = "CRUCIBLE_SECRETS_DIR"
+"""Names the folder of settings that are files."""
+
 
 def load(kind: type[S], prefix: str | None = None) -> S:
     """Settings of ``kind`` from the environment, under another ``prefix`` than its own if one is given.
@@ -369,8 +429,16 @@ def load(kind: type[S], prefix: str | None = None) -> S:
     """
     prefix = prefix or kind.model_config.get("env_prefix", "")
     try:
-        return kind(_env_prefix=prefix)
+        return kind(_env_prefix=prefix, _secrets_dir=_secrets_dir())
     except ValidationError as error:
         first = error.errors()[0]
         name = f"{prefix}{'_'.join(str(part) for part in first['loc'])}".upper()
         raise SettingsError(f"{name}={first['input']!r}: {first['msg']}") from error
+
+
+def _secrets_dir() -> str | None:
+    folder = os.environ.get(SECRETS_DIR)
+    if folder and not Path(folder).is_dir():
+        # Else the settings would silently be those of somebody who has no secrets.
+        raise SettingsError(f"{SECRETS_DIR}={folder!r}: is no folder; name the one that holds the secrets")
+    return folder or None

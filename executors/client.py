@@ -6,12 +6,21 @@ from typing import NoReturn
 
 import orjson
 import urllib3
+from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 from tenacity import RetryCallState, Retrying
 
 from crucible.errors import CrucibleError, ExecutorFault, ExecutorUnavailable, InputError, SettingsError
 from crucible.models import Observation
 from crucible.retries import Patience, told
+from crucible.telemetry.handing import (
+    SPANS_HEADER,
+    TakeSpans,
+    forget_spans,
+    handed_over,
+    sent_along,
+)
+from crucible.telemetry.spans import span
 from executors.gates import Gate, OpenGate, Outcome, Turns
 from executors.pauses import Pauses
 
@@ -30,7 +39,7 @@ class ExecutorClient:
     safe because an executor that gets an id again joins the run under way or repeats its answer. An
     executor whose gate is shut is passed over, and so is one that said when to come again, until then; where
     all did, a program waits for that. ``connections`` is how many requests to one executor may be under way
-    at once.
+    at once. Spans that executors hand back go to ``take_spans``.
     """
 
     def __init__(
@@ -40,6 +49,7 @@ class ExecutorClient:
         retry_s: float,
         connections: int,
         gate_of: Callable[[str], Gate] = OpenGate,
+        take_spans: TakeSpans = forget_spans,
     ) -> None:
         if not urls:
             raise SettingsError(
@@ -49,6 +59,7 @@ class ExecutorClient:
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._pools = tuple(_pool(url, connections) for url in urls)
         self._gates = tuple(gate_of(url) for url in urls)
+        self._take_spans = take_spans
 
     def execute(
         self, run_id: str, language: str, code: str, stdin: str, limits: Mapping[str, object]
@@ -96,9 +107,12 @@ class ExecutorClient:
     def _attempt(self, turns: Turns, method: str, path: str, timeout_s: float, body: bytes | None) -> bytes:
         if turns.ticket:  # an executor that hangs must not keep the program that is to probe it
             self._once(turns.chosen, "GET", "/health", _QUESTION_WITHIN_S)
-        answer = self._once(turns.chosen, method, path, timeout_s, body)
-        if path == "/execute":
-            _check_observation(self._gates[turns.chosen].name, answer)
+        if path != "/execute":
+            return self._once(turns.chosen, method, path, timeout_s, body)
+        executor = self._gates[turns.chosen].name
+        with span("attempt", {"executor": executor}, SpanKind.CLIENT):
+            answer = self._once(turns.chosen, method, path, timeout_s, body)
+            _check_observation(executor, answer)
         return answer
 
     def _once(
@@ -108,9 +122,12 @@ class ExecutorClient:
         url = f"{pool.scheme}://{pool.host}:{pool.port}{path}"
         timeout = urllib3.Timeout(connect=_CONNECT_WITHIN_S, read=timeout_s)
         try:
-            response = pool.urlopen(method, path, body, self._headers, retries=False, timeout=timeout)
+            headers = sent_along(self._headers)
+            response = pool.urlopen(method, path, body, headers, retries=False, timeout=timeout)
         except urllib3.exceptions.HTTPError as error:
             raise ExecutorFault(executor, type(error).__name__, f"{url}: {error}") from error
+        if handed := response.headers.get(SPANS_HEADER):
+            self._take_spans(handed_over(handed))
         if response.status == HTTPStatus.OK:
             return response.data
         raise _refusal(executor, url, response)

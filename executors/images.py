@@ -1,6 +1,7 @@
 """Builds and lists the Docker sandbox's images: ``python -m executors.images`` behind ``crucible images``.
 
 Prints JSON Lines: for ``list`` one image each, for ``build`` what is going on, and the images at the end.
+``base`` gets the image that all others are made of, and says how it came there.
 """
 
 import argparse
@@ -22,7 +23,7 @@ _PLATFORM_FAULT = 4
 def main() -> int:
     """Exit 0, or 4 with one line on standard error where Docker or an image cannot be had."""
     parser = argparse.ArgumentParser(prog="python -m executors.images")
-    parser.add_argument("wish", choices=["build", "list"])
+    parser.add_argument("wish", choices=["base", "build", "list"])
     parser.add_argument("families", nargs="*")
     wish = parser.parse_args()
     unknown = sorted(set(wish.families) - set(images.FAMILIES))
@@ -30,6 +31,9 @@ def main() -> int:
         parser.error(f"there is no family {unknown[0]!r}; there are {', '.join(images.FAMILIES)}")
     try:
         client = connected()
+        if wish.wish == "base":
+            _have_base(client)
+            return 0
         if wish.wish == "build":
             _build(client, wish.families or list(images.FAMILIES))
         for image in images.listed(client):
@@ -44,8 +48,12 @@ def main() -> int:
     return 0
 
 
-def _build(client: docker.DockerClient, families: list[str]) -> None:
+def _have_base(client: docker.DockerClient) -> None:
     _tell({"building": "base", "said": base.ensure(client)})
+
+
+def _build(client: docker.DockerClient, families: list[str]) -> None:
+    _have_base(client)
     for family in families:
         for said in images.build(client, family):
             if said:

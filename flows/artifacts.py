@@ -6,6 +6,7 @@ from prefect.artifacts import acreate_image_artifact, acreate_markdown_artifact,
 
 from crucible.models import SweepReport
 from crucible.report.markdown import render_markdown
+from flows.links import linked, sweep_page
 
 _ROWS = 100
 
@@ -16,7 +17,7 @@ async def publish_artifacts(report: SweepReport) -> None:
     await acreate_table_artifact(
         table=counts,
         key="sweep-counts",
-        description=f"Sweep {report.sweep_id}: **{report.verdict}**. {'; '.join(report.reasons)}.",
+        description=f"Sweep {_linked(report)}: **{report.verdict}**. {'; '.join(report.reasons)}.",
     )
     await _publish_details(report, "sweep-mismatches")
 
@@ -31,7 +32,7 @@ async def publish_verdict(report: SweepReport, page: Path, api_url: str | None, 
     await acreate_markdown_artifact(
         render_markdown(report, page, plot_url, note),
         key="parity-verdict",
-        description=f"Verdict of sweep {report.sweep_id}: **{report.verdict}**.",
+        description=f"Verdict of sweep {_linked(report)}: **{report.verdict}**.",
     )
     if report.details:
         await _publish_details(report, "parity-mismatches")
@@ -41,6 +42,10 @@ async def publish_verdict(report: SweepReport, page: Path, api_url: str | None, 
             key="parity-latency",
             description=f"Run times of the programs of sweep {report.sweep_id} on both legs.",
         )
+
+
+def _linked(report: SweepReport) -> str:
+    return linked(report.sweep_id, sweep_page(report.sweep_id))
 
 
 async def _publish_details(report: SweepReport, key: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+from crucible.store.ownership import CANCELLED
 from flows.host import FlowHost
 from tasks.batch import cancelled
 from tasks.withdrawal import see_through
@@ -37,10 +38,11 @@ async def cancel_sweep(host: FlowHost, sweep_id: str) -> None:
 
 
 async def settle_cancelled_sweep(host: FlowHost, sweep_id: str) -> None:
-    """Settle as cancelled whatever is open in a sweep whose flow run is ending here."""
+    """Settle as cancelled whatever is open in a sweep whose flow run is ending here, and the sweep itself."""
     await host.settler.flush()
     while evaluation_ids := await host.store.unsettled(sweep_id, _PAGE):
         await settle_cancelled(host, evaluation_ids)
+    await host.store.ownership.end_sweep(sweep_id, CANCELLED)
 
 
 async def settling_if_it_fails(work: Awaitable[T], settle: Settle) -> T:

@@ -9,6 +9,7 @@ from crucible.models import Classification, Comparison, Evaluation, Observation
 from crucible.normalise import RuleSet
 from flows.evaluate import evaluated
 from flows.host import FlowHost
+from tasks.events import EventKind
 
 _PAGE = 100
 _AT_ONCE = 4
@@ -65,7 +66,8 @@ async def confirm(host: FlowHost, group: Sequence[Comparison]) -> list[Compariso
         ]
     results = [_classified(evaluations[key], runs, rules[key]) for key, runs in seen.items()]
     for result in results:
-        await host.enduring(partial(host.store.reclassify, result))
+        if await host.enduring(partial(host.store.reclassify, result)):
+            host.tell(EventKind.CONFIRMED, result)
     return results
 
 

@@ -7,10 +7,7 @@ happens to be. Blocked, the signals reach no handler, but only the thread that a
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable
 
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
@@ -32,28 +29,3 @@ def call_on_ending(stop: Callable[[], object]) -> None:
         loop.call_soon_threadsafe(stop)
 
     threading.Thread(target=watch, name="endings", daemon=True).start()
-
-
-async def unless_ended(work: Coroutine[Any, Any, T]) -> T | None:
-    """What ``work`` returns or raises; null when one of the signals ended it, and it has cleaned up.
-
-    Where the signals have not been blocked, whoever runs the process handles them.
-    """
-    working = asyncio.ensure_future(work)
-    ended = asyncio.Event()
-
-    def end() -> None:
-        ended.set()
-        working.cancel()
-
-    if signal.pthread_sigmask(signal.SIG_BLOCK, ()) >= set(_ENDINGS):
-        call_on_ending(end)
-    try:
-        await asyncio.wait({working})
-    finally:
-        if working.cancel():
-            await asyncio.wait({working})
-    # Not always as cancelled: Prefect's flows leave with exceptions of their own.
-    if ended.is_set() and (working.cancelled() or working.exception()):
-        return None
-    return working.result()

@@ -5,10 +5,11 @@ paid once for many evaluations.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine
+from contextlib import closing
 from typing import Any, cast
 
-from prefect import Flow, flow
+from prefect import Flow, flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
@@ -18,11 +19,12 @@ from crucible.models import Classification
 from flows.cancel import settle_cancelled
 from flows.flow_runs import unless_cancelled
 from flows.host import FlowHost, current_host
+from flows.links import evaluation_page
 from tasks.batch import Batch
 from tasks.steps import compare_legs, run_on_celery, run_on_legacy, take_over
 
-OnRunning = Callable[..., Coroutine[Any, Any, None]]
-"""Prefect's hook: called with the flow, its run and its state."""
+_LINKED = 10
+"""Evaluations of a batch whose pages its log leads to; Prefect makes links of addresses there."""
 
 
 @flow(name="evaluate", persist_result=False, validate_parameters=False)
@@ -38,25 +40,28 @@ async def evaluate(evaluation_ids: list[str], run: int = 0) -> Batch | State[Any
     returns in search of futures, and that costs more than the comparison.
     """
     host, flow_run_id = current_host(), str(flow_run.id)
+    if pages := list(filter(None, map(evaluation_page, evaluation_ids[:_LINKED]))):
+        get_run_logger().info("%s", "\n".join(pages))
 
     async def settle() -> None:
         if run == 0:  # what is run again is settled already
             await settle_cancelled(host, evaluation_ids)
 
-    work = _seen_through(host, evaluation_ids, run, flow_run_id)
+    work = seen_through(host, evaluation_ids, run, flow_run_id)
     return await host.flow_runs.run(flow_run_id, work, settle, host.settings.deadline_s)
 
 
-async def _seen_through(
+async def seen_through(
     host: FlowHost, evaluation_ids: list[str], run: int, flow_run_id: str
 ) -> Batch | State[Any]:
-    batch = await host.open_batch(evaluation_ids, run, flow_run_id)
-    async with asyncio.TaskGroup() as legs:
-        legs.create_task(run_on_legacy(batch))
-        legs.create_task(run_on_celery(batch))
-    if orphaned := await compare_legs(batch, host.settler):
-        await take_over(batch, orphaned)
-        await compare_legs(batch, host.settler)
+    """The three steps of ``evaluate`` for the flow run that is under way; the state Cancelled as there."""
+    with closing(await host.open_batch(evaluation_ids, run, flow_run_id)) as batch:
+        async with asyncio.TaskGroup() as legs:
+            legs.create_task(run_on_legacy(batch))
+            legs.create_task(run_on_celery(batch))
+        if orphaned := await compare_legs(batch, host.settler):
+            await take_over(batch, orphaned)
+            await compare_legs(batch, host.settler)
     if all(each.classification is Classification.CANCELLED for each in batch.comparisons):
         return Cancelled(message="every evaluation of it was cancelled")
     return batch
@@ -68,15 +73,12 @@ def named(name: str) -> Flow[..., Coroutine[Any, Any, Batch]]:
     return cast("Flow[..., Coroutine[Any, Any, Batch]]", evaluate.with_options(flow_run_name=lambda: name))
 
 
-async def evaluated(
-    name: str, evaluation_ids: list[str], run: int = 0, on_running: Sequence[OnRunning] = ()
-) -> Batch | None:
+async def evaluated(name: str, evaluation_ids: list[str], run: int = 0) -> Batch | None:
     """The batch of a flow run ``evaluate`` of that name; null when it ended as Cancelled.
 
-    A flow run that fails because Prefect or the store is away is followed by another one. ``on_running``
-    are called when one has started.
+    A flow run that fails because Prefect or the store is away is followed by another one.
     """
-    host, flow = current_host(), named(name).with_options(on_running=list(on_running))
+    host, flow = current_host(), named(name)
     try:
         batch = await host.enduring(lambda: unless_cancelled(flow(evaluation_ids, run)))
     except errors.Cancelled:

@@ -5,11 +5,12 @@ Prefect cancels the runs of its own runners and workers; those inside a process 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import structlog
 from httpx import HTTPError
+from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -17,8 +18,9 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import CancelledRun
+from prefect.flow_engine import run_flow_async
 from prefect.states import Cancelled
 
 from crucible import errors
@@ -52,14 +54,14 @@ class FlowRuns:
         self,
         flow_run_id: str,
         work: Coroutine[Any, Any, T],
-        settle: Callable[[], Coroutine[Any, Any, None]],
+        settle: Callable[[], Coroutine[Any, Any, None]] | None = None,
         deadline_s: float | None = None,
     ) -> T | State[Any]:
         """What ``work``, the body of a flow, returns; Prefect's state Cancelled when it was cancelled.
 
         That may be by ``cancel``, in the Prefect UI, by the deadline, or with the asyncio task that runs the
-        flow. ``settle`` accounts for what is left open then. After ``leave`` it is no wish to cancel
-        anything, and the cancellation goes on to the caller.
+        flow. ``settle`` accounts for what is left open then, if anything can be. After ``leave`` it is no
+        wish to cancel anything, and the cancellation goes on to the caller.
         """
         body = asyncio.create_task(_within(deadline_s, work))
         self._bodies[flow_run_id] = body
@@ -68,7 +70,8 @@ class FlowRuns:
         except (asyncio.CancelledError, _DeadlineError) as error:
             if self._leaving:
                 raise
-            await see_through(settle())
+            if settle is not None:
+                await see_through(settle())
             _forget_cancellation()
             return Cancelled(message=str(error) or "cancelled; what was open is settled as such")
         finally:
@@ -90,6 +93,21 @@ class FlowRuns:
                 self.cancel(await _ended_by_users(self._bodies))
             except HTTPError as error:
                 structlog.get_logger().warning("Prefect does not say what was cancelled", reason=str(error))
+
+
+async def run_here(
+    flow: Flow[..., Any],
+    flow_run: FlowRun,
+    parameters: dict[str, Any],
+    return_type: Literal["state", "result"] = "result",
+) -> Any:
+    """Run ``flow_run``, a run of ``flow``, in this process; returns and raises what the flow does."""
+    # A run that the engine knows to be a deployment's gets a thread with an event loop of its own, which
+    # blocks this one until it is connected. It would serve to suspend runs; ours cannot be.
+    as_engine_sees_it = flow_run.model_copy(update={"deployment_id": None})
+    return await run_flow_async(
+        flow, flow_run=as_engine_sees_it, parameters=parameters, return_type=return_type
+    )
 
 
 async def unless_cancelled(flow_run: Awaitable[T]) -> T:

@@ -1,5 +1,6 @@
 """What a process needs to run flows: the store, both legs, and one reader of their replies."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
@@ -12,17 +13,22 @@ from prefect import tags
 from crucible.models import Classification, Comparison, Counts
 from crucible.settings import CelerySettings, FlowSettings, LegacySettings, load
 from crucible.store import Store
+from crucible.telemetry.settings import TraceSettings
 from flows.enduring import enduring
 from flows.flow_runs import FlowRuns
 from flows.rules import Rules
 from tasks.batch import Batch
 from tasks.cancellation import Cancellations, killers_of
 from tasks.celery_leg.client import CeleryClient
+from tasks.events import EventKind, EventLog
 from tasks.exchange import Exchange
+from tasks.flow_metrics import count_settled, show_nothing_yet
 from tasks.leases import Lease
 from tasks.legacy_leg.client import LegacyClient
+from tasks.loop_lag import watch_lag
 from tasks.replies import ReplyReader
 from tasks.resilience.breakers import CELERY_REDIS, REDIS, breakers_of_process
+from tasks.run_traces import RunTraces
 from tasks.settler import Settler
 
 _current: ContextVar["FlowHost"] = ContextVar("flow host")
@@ -55,6 +61,8 @@ class FlowHost:
         exchange: Exchange,
         cancellations: Cancellations,
         lease: Lease,
+        events: EventLog,
+        traces: RunTraces,
         settings: FlowSettings,
         reply_stream: str,
     ) -> None:
@@ -62,6 +70,8 @@ class FlowHost:
         self.exchange = exchange
         self.cancellations = cancellations
         self.lease = lease
+        self.events = events
+        self.traces = traces
         self.flow_runs = FlowRuns()
         self.sweeps: dict[str, str] = {}
         """The flow run of each sweep that is under way here."""
@@ -70,24 +80,75 @@ class FlowHost:
         self.rules = Rules(store, settings.rules_file)
         self.settler = Settler(store, self._settled, lambda: exchange.is_busy)
         self.trackers: dict[str, Tracker] = {}
+        self._ahead: dict[str, Batch] = {}
         self.reply_stream = reply_stream
         self._listeners: list[OnSettled] = []
+
+    @contextlib.asynccontextmanager
+    async def asked_ahead(self, evaluation_ids: list[str]) -> AsyncIterator[Batch]:
+        """The batch of these evaluations, of which the legs are asked before there is a flow run for it.
+
+        ``open_batch`` hands it to the flow run that begins in the meantime; what none has taken by the end
+        runs on, and nobody waits for it. Raises as ``open_batch`` does.
+        """
+        batch = await self._batch(evaluation_ids, 0, None)
+        self._ahead[evaluation_ids[0]] = batch
+        batch.ask_ahead()
+        try:
+            yield batch
+        finally:
+            if self._ahead.pop(evaluation_ids[0], None) is not None:
+                batch.abandon()
+
+    def is_ahead(self, evaluation_id: str) -> bool:
+        """Whether the legs were asked for the batch that this one is first in, and no flow run has it yet."""
+        return evaluation_id in self._ahead
 
     async def open_batch(self, evaluation_ids: list[str], run: int, flow_run_id: str) -> Batch:
         """The batch of these evaluations, read from the ledger; raises ``StoreError`` for an unknown id.
 
         The pairs of run 0 are settled as they come; those of later runs are kept beside the ledger.
         """
+        ahead = self._ahead.pop(evaluation_ids[0], None) if run == 0 and evaluation_ids else None
+        if ahead is None:
+            return await self._batch(evaluation_ids, run, flow_run_id)
+        ahead.begin(flow_run_id)
+        return ahead
+
+    async def _batch(self, evaluation_ids: list[str], run: int, flow_run_id: str | None) -> Batch:
         work = await self.store.work(evaluation_ids)
         on_pair = self.settler.put if run == 0 else _ignore
         rules = await self.rules.of(work)
         return Batch(
-            work, run, flow_run_id, self.exchange, self.reply_stream, on_pair, lambda each: rules[each.id]
+            work,
+            run,
+            flow_run_id,
+            self.exchange,
+            self.reply_stream,
+            on_pair,
+            lambda each: rules[each.id],
+            await self.traces.of_batch(work, run, flow_run_id),
         )
 
     async def enduring(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """What ``attempt`` returns, tried for as long as the settings say while the platform is at fault."""
         return await enduring(self.settings.prefect_within_s, attempt)
+
+    def tell(self, kind: EventKind, comparison: Comparison) -> None:
+        """Tell whoever listens to events of a comparison that is durable."""
+        self.events.put(
+            kind,
+            {
+                "id": comparison.evaluation_id,
+                "name": comparison.name,
+                "language": comparison.language,
+                "classification": comparison.classification,
+                "unexpected": comparison.unexpected,
+                "cause": comparison.cause,
+                "answered_by": comparison.answered_by,
+                "reruns": comparison.reruns,
+            },
+        )
 
     def leave(self) -> None:
         """From now on what is cancelled here is left as it is, for whoever takes over: this process ends."""
@@ -107,6 +168,9 @@ class FlowHost:
             self._listeners.remove(listener)
 
     def _settled(self, comparison: Comparison) -> None:
+        self.traces.settled(comparison)
+        count_settled(comparison)
+        self.tell(EventKind.SETTLED, comparison)
         for listener in self._listeners:
             listener(comparison)
 
@@ -160,19 +224,26 @@ async def flow_host(endpoints: Endpoints) -> AsyncIterator[FlowHost]:
     cancellations = Cancellations(endpoints.redis_url, killers)
     exchange = Exchange(clients, ReplyReader(endpoints.redis_url, reply_stream), cancellations, settings)
     lease = Lease(endpoints.redis_url, owner, settings.lease_s)
-    host = FlowHost(store, exchange, cancellations, lease, settings, reply_stream)
+    events = EventLog(endpoints.redis_url)
+    traces = RunTraces(store.spans, load(TraceSettings))
+    host = FlowHost(store, exchange, cancellations, lease, events, traces, settings, reply_stream)
     await lease.open()
+    events.open()
     exchange.open()
     host.settler.open()
     host.flow_runs.open()
+    show_nothing_yet()
+    lag = asyncio.create_task(watch_lag())
     token = _current.set(host)
     try:
         with tags(host_tag(owner)):
             yield host
     finally:
         _current.reset(token)
+        lag.cancel()
         await host.flow_runs.close()
         await host.settler.close()
+        await events.close()
         await exchange.close()
         await lease.close()
         breakers.close()

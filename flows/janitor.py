@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Protocol
@@ -23,6 +23,7 @@ from crucible.errors import PlatformError
 from crucible.store import Owner, Ticket
 from flows.host import FlowHost, host_tag
 from tasks.connections import LOST
+from tasks.leases import Departed
 
 _LOOK_EVERY_S = 2.0
 _PAGE = 200
@@ -51,14 +52,14 @@ class Hands(Protocol):
 class Janitor:
     """``run`` must go on in the background of one process or of several; each takes what it gets first.
 
-    Who has no lease for half of what a lease lasts is dead. Should he be alive after all, evaluations are run
-    by two who do not know of each other, under the same ids: the first answer stands, and is told to both.
+    Should a host that was taken for dead be alive after all, evaluations are run by two who do not know of
+    each other, under the same ids: the first answer stands, and is told to both.
     """
 
     def __init__(self, host: FlowHost, hands: Hands) -> None:
         self._host = host
         self._hands = hands
-        self._missing_since: dict[str, float] = {}
+        self._departed = Departed(host.lease)
         self._begun_at: dict[str, float] = {}
         self._untold: set[str] = set()
         self._log = structlog.get_logger()
@@ -73,22 +74,13 @@ class Janitor:
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _look(self) -> None:
-        for owner in self._dead(await self._missing()):
+        owners = await self._host.store.ownership.owners()
+        dead = await self._departed.among([each for each in owners if each is not None])
+        nobody: list[Owner] = [None] if None in owners else []
+        for owner in nobody + dead:
             await self._go_on_for(owner)
         self._untold -= {owner for owner in set(self._untold) if await crash_flow_runs(owner)}
         await self._go_on_with_own()
-
-    async def _missing(self) -> set[Owner]:
-        owners = await self._host.store.ownership.owners()
-        alive = await self._host.lease.alive([each for each in owners if each is not None])
-        return owners - alive - {self._host.lease.owner}
-
-    def _dead(self, missing: Collection[Owner]) -> list[Owner]:
-        now = time.monotonic()
-        known = (each for each in missing if each is not None)
-        self._missing_since = {each: self._missing_since.get(each, now) for each in known}
-        grace_s = self._host.lease.lease_s / 2
-        return [each for each in missing if each is None or now - self._missing_since[each] >= grace_s]
 
     async def _go_on_for(self, owner: Owner) -> None:
         ownership = self._host.store.ownership

@@ -1,6 +1,7 @@
 """Has legacy run some evaluations twice, drawn whatever came of them: how often it differs from itself."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -78,6 +79,10 @@ async def _on_legacy(host: FlowHost, work: Sequence[Work]) -> list[tuple[Work, O
         if given.observation is not None:
             found.append((by_run[given.run_id], given.observation))
 
-    dispatches = [Dispatch(run_id, each.evaluation, host.reply_stream) for run_id, each in by_run.items()]
+    now_ms = time.time_ns() // 1_000_000
+    dispatches = [
+        Dispatch(run_id, each.evaluation, host.reply_stream, each.traceparent, now_ms)
+        for run_id, each in by_run.items()
+    ]
     await host.exchange.ask("legacy", dispatches, receive)
     return found

@@ -1,7 +1,7 @@
 """Tells somebody elsewhere what was found: a signed JSON document, posted until it is taken."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,6 +13,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type
 from crucible.retries import Patience, told
 from crucible.settings import WebhookSettings
 from crucible.signature import sign
+from flows.destination import Unfit, Unknown, addresses_of
 
 SIGNATURE_HEADER = "X-Crucible-Signature"
 
@@ -38,7 +39,8 @@ async def notify(settings: WebhookSettings, event: Mapping[str, object]) -> Deli
     """Post ``event`` with ``sent_at`` to the webhook, signed, and say what became of it.
 
     Tried again, with growing pauses of random length, when the connection fails, the receiver is at fault
-    (5xx) or asks for patience (429), for as long as the settings say. Each try is signed anew. Never
+    (5xx) or asks for patience (429), for as long as the settings say. Each try is signed anew. Redirections
+    are not followed, and proxies that the environment names are not used: neither could be looked at. Never
     raises: a receiver that is away must not change what is reported.
     """
     if settings.url is None:
@@ -52,28 +54,60 @@ async def notify(settings: WebhookSettings, event: Mapping[str, object]) -> Deli
         reraise=True,
     )
     try:
-        async with httpx.AsyncClient(timeout=_ANSWER_S) as client:
-            status: int = await tries(_post, client, settings.url, settings.secret.get_secret_value(), event)
-    except (_NotTaken, httpx.InvalidURL) as fault:
+        async with _client() as client:
+            status: int = await tries(_post, client, settings, event)
+    except (_NotTaken, Unfit, httpx.InvalidURL) as fault:
         return _failed(f"nobody was told: {fault}")
     if not httpx.codes.is_success(status):
         return _failed(f"nobody was told: the webhook refuses it with {status}")
     return Delivery(delivered=True, note=f"the webhook was told and answered {status}")
 
 
-async def _post(client: httpx.AsyncClient, url: str, secret: str, event: Mapping[str, object]) -> int:
-    now = time.time()
-    body = orjson.dumps({**event, "sent_at": datetime.fromtimestamp(now, UTC)})
-    headers = {"Content-Type": "application/json", SIGNATURE_HEADER: sign(secret.encode(), body, now)}
+def _client() -> httpx.AsyncClient:
+    # A transport of its own takes no proxies from the environment, but still its certificates.
+    return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(), timeout=_ANSWER_S, trust_env=False)
+
+
+async def _post(client: httpx.AsyncClient, settings: WebhookSettings, event: Mapping[str, object]) -> int:
+    url = httpx.URL(settings.url or "")
     try:
-        # What a receiver says beside its status is not read: it may be long.
-        async with client.stream("POST", url, content=body, headers=headers) as response:
-            status = response.status_code
-    except httpx.TransportError as fault:
+        addresses = await addresses_of(url, allow_private=settings.allow_private)
+        status = await _post_to_first(client, url, addresses, _signed(settings, event))
+    except (Unknown, httpx.TransportError) as fault:
         raise _NotTaken(f"the webhook does not answer ({str(fault) or type(fault).__name__})") from fault
     if status == httpx.codes.TOO_MANY_REQUESTS or httpx.codes.is_server_error(status):
         raise _NotTaken(f"the webhook answers {status}")
     return status
+
+
+def _signed(settings: WebhookSettings, event: Mapping[str, object]) -> tuple[bytes, dict[str, str]]:
+    now = time.time()
+    body = orjson.dumps({**event, "sent_at": datetime.fromtimestamp(now, UTC)})
+    signature = sign(settings.secret.get_secret_value().encode(), body, now)
+    return body, {"Content-Type": "application/json", SIGNATURE_HEADER: signature}
+
+
+async def _post_to_first(
+    client: httpx.AsyncClient, url: httpx.URL, addresses: Sequence[str], message: tuple[bytes, dict[str, str]]
+) -> int:
+    """Post to the first of ``addresses`` that can be connected to, under the name that ``url`` has."""
+    body, headers = message
+    name = {"Host": url.netloc.decode("ascii")}
+    for number, address in enumerate(addresses, 1):
+        try:
+            # What a receiver says beside its status is not read: it may be long.
+            async with client.stream(
+                "POST",
+                url.copy_with(host=address),
+                content=body,
+                headers=headers | name,
+                extensions={"sni_hostname": url.raw_host.decode("ascii")},
+            ) as response:
+                return response.status_code
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            if number == len(addresses):
+                raise
+    raise _NotTaken("the webhook has no address")
 
 
 def _failed(note: str) -> Delivery:

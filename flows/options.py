@@ -13,19 +13,15 @@ from flows.host import Endpoints
 
 @dataclass(frozen=True, slots=True)
 class FlowOptions:
-    """Where everything is. ``api_url`` is for links alone and may be unknown."""
+    """Where everything is. ``prefect_url`` and ``api_url`` are for links alone; the latter may be unknown."""
 
     home: Path
     endpoints: Endpoints
     prefect_api_url: str
+    prefect_url: str
     executor_urls: tuple[str, str, str]
     executor_token: SecretStr
     api_url: str | None
-
-    @property
-    def prefect_url(self) -> str:
-        """The Prefect UI."""
-        return self.prefect_api_url.removesuffix("/api")
 
 
 def flow_options(settings: Settings) -> FlowOptions:
@@ -36,6 +32,7 @@ def flow_options(settings: Settings) -> FlowOptions:
         needed(settings, "executor_3_url"),
     )
     token = needed(settings, "executor_token")
+    prefect_api_url = _prefect_api_url(settings)
     return FlowOptions(
         home=settings.home,
         endpoints=Endpoints(
@@ -45,7 +42,8 @@ def flow_options(settings: Settings) -> FlowOptions:
             executor_urls,
             token,
         ),
-        prefect_api_url=_prefect_api_url(settings),
+        prefect_api_url=prefect_api_url,
+        prefect_url=(settings.prefect_url or prefect_api_url.removesuffix("/api")).rstrip("/"),
         executor_urls=executor_urls,
         executor_token=SecretStr(token),
         api_url=settings.api_url.rstrip("/") if settings.api_url else None,

@@ -16,6 +16,7 @@ from crucible.report.summary import LatencyRecorder, SlowestKeeper
 from crucible.statistics import CONFIDENCE
 from crucible.verdict import MIN_EVALUATIONS, judge, mismatch_rate_upper
 from flows.host import FlowHost
+from tasks.exchange import Tally
 
 _PAGE = 20
 _DETAIL_BYTES = 64 << 20
@@ -52,6 +53,8 @@ class Outcome:
     flow_run_ids: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     isolation_levels: set[str] = field(default_factory=set)
+    tally_before: Tally = field(default_factory=Tally)
+    """What the process, which may have run sweeps before, had counted when this one began."""
     _clock: float = field(default_factory=time.monotonic)
 
     def skip(self, languages: Iterable[str]) -> None:
@@ -105,8 +108,8 @@ async def report_on(host: FlowHost, request: SweepRequest, outcome: Outcome) -> 
         skipped=dict(outcome.skipped),
         isolation_levels=tuple(sorted(outcome.isolation_levels)),
         languages=request.languages,
-        duplicates_dropped=host.exchange.tally.dropped,
-        resent=host.exchange.tally.resent,
+        duplicates_dropped=host.exchange.tally.dropped - outcome.tally_before.dropped,
+        resent=host.exchange.tally.resent - outcome.tally_before.resent,
         crucible_version=version("crucible"),
     )
 

@@ -6,10 +6,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import UUID
 
 from prefect import flow, get_run_logger
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
@@ -21,12 +19,12 @@ from crucible.ids import new_sweep_id
 from crucible.models import SweepReport, Verdict
 from crucible.report.write import write_report
 from crucible.settings import Settings, WebhookSettings, load
+from crucible.store.ownership import CANCELLED, NOT_SWEPT
 from crucible.verdict import MIN_EVALUATIONS
 from executors.languages import LANGUAGES
 from flows.artifacts import publish_verdict
 from flows.corpora import BUNDLED, corpus_files, write_recorded
-from flows.endings import unless_ended
-from flows.host import FlowHost, flow_host, host_tag
+from flows.host import FlowHost, current_host
 from flows.languages import languages_of_all
 from flows.notify import notify
 from flows.options import FlowOptions, flow_options
@@ -40,6 +38,7 @@ from flows.parity_form import (
     Recorded,
     WhenToNotify,
 )
+from flows.starting import announced_sweep_id
 from flows.sweep import swept
 
 
@@ -58,7 +57,11 @@ async def parity_sweep(
     Ends as Failed when the verdict is fail, as Completed when it is pass and as Inconclusive when there
     was too little to judge by. Languages that no executor runs here are left out and counted as such.
     """
+    host = current_host()
+    sweep_id = announced_sweep_id(flow_run.tags or ()) or new_sweep_id()
     work = _judged(
+        host,
+        sweep_id,
         corpora,
         recorded,
         notify,
@@ -66,29 +69,26 @@ async def parity_sweep(
         min_evaluations=min_evaluations,
         ignore_expectations=ignore_expectations,
     )
-    # Prefect's own way out of a flow would leave evaluations without a column.
-    return await unless_ended(work) or Cancelled(message="ended; what was open is settled as cancelled")
+    # What is open in it the flow ``sweep`` has settled then.
+    settle = partial(host.store.ownership.end_sweep, sweep_id, CANCELLED)
+    state: State[Any] = await host.flow_runs.run(str(flow_run.id), work, settle)
+    return state
 
 
-async def _judged(corpora: Sequence[str], recorded: int, when: Notify, **asked: Any) -> State[Any]:
+async def _judged(
+    host: FlowHost, sweep_id: str, corpora: Sequence[str], recorded: int, when: Notify, **asked: Any
+) -> State[Any]:
     options = flow_options(load(Settings))
     try:
-        async with flow_host(options.endpoints) as host:
-            await host.enduring(partial(_name_owner, host.lease.owner))
-            with TemporaryDirectory(prefix="crucible-recorded-") as folder:
-                files = await _files(host, corpora, recorded, Path(folder))
-                report = await _swept(options, files, asked)
+        with TemporaryDirectory(prefix="crucible-recorded-") as folder:
+            files = await _files(host, corpora, recorded, Path(folder))
+            report = await _swept(sweep_id, options, files, asked)
     except errors.Cancelled as error:
         return Cancelled(message=str(error))
     except InputError as error:
+        await host.store.ownership.end_sweep(sweep_id, NOT_SWEPT)
         return Failed(message=f"not swept: {error}")
     return await _published(report, options, when)
-
-
-async def _name_owner(owner: str) -> None:
-    """Tag this flow run, which began before its host: who dies with it must not leave it running for ever."""
-    async with get_client() as client:
-        await client.update_flow_run(UUID(flow_run.id), tags=[*flow_run.tags, host_tag(owner)])
 
 
 async def _files(host: FlowHost, corpora: Sequence[str], recorded: int, folder: Path) -> tuple[Path, ...]:
@@ -103,12 +103,13 @@ async def _files(host: FlowHost, corpora: Sequence[str], recorded: int, folder: 
     return files
 
 
-async def _swept(options: FlowOptions, files: tuple[Path, ...], asked: dict[str, Any]) -> SweepReport:
+async def _swept(
+    sweep_id: str, options: FlowOptions, files: tuple[Path, ...], asked: dict[str, Any]
+) -> SweepReport:
     await asyncio.to_thread(validate, files, LANGUAGES, LANGUAGES)
     token = options.executor_token.get_secret_value()
     languages = await asyncio.to_thread(languages_of_all, options.executor_urls, token)
     request = SweepRequest(corpora=files, languages=languages, prefect_url=options.prefect_url, **asked)
-    sweep_id = new_sweep_id()
     return await swept(sweep_id, request)
 
 

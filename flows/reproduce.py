@@ -17,7 +17,7 @@ from crucible.errors import InputError
 from crucible.fingerprints import Fingerprint, fingerprint
 from crucible.ids import new_evaluation_ids, new_sweep_id
 from crucible.minimise import Interesting, minimise
-from crucible.models import Classification, Comparison, Evaluation, Expectation, Limits
+from crucible.models import Classification, Comparison, Evaluation, Expectation, Limits, Verdict
 from crucible.reproducer import AT_MOST, Reproducer, size_of
 from crucible.store import Submission
 from flows.cancel import settle_cancelled_sweep, settling_if_it_fails
@@ -58,7 +58,9 @@ async def reproduce(evaluation_id: str, at_most: int = AT_MOST) -> Reproducer | 
     trial = _Trial(host, sweep_id, wanted, _limits(evaluation.limits, comparison))
     settle = partial(settle_cancelled_sweep, host, sweep_id)
     work = settling_if_it_fails(_reduced(trial, evaluation_id, evaluation, at_most), settle)
-    return await host.flow_runs.run(str(flow_run.id), work, settle)
+    found = await host.flow_runs.run(str(flow_run.id), work, settle)
+    await host.store.ownership.end_sweep(sweep_id, Verdict.INCONCLUSIVE)
+    return found
 
 
 async def _mismatch(host: FlowHost, evaluation_id: str) -> tuple[Comparison, Evaluation, Fingerprint]:

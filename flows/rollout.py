@@ -5,16 +5,15 @@ from typing import Annotated, Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Completed, Failed
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
 from pydantic import Field
 
 from crucible.rollout.assessment import Assessment
-from crucible.rollout.pilot import Moment, drive
+from crucible.rollout.pilot import Books, Moment, drive
 from crucible.rollout.stage import Rollout, Stage
-from crucible.settings import Settings, load
-from crucible.store import Store
-from flows.endings import unless_ended
-from flows.options import flow_options
+from flows.host import current_host
+from flows.links import linked, rollout_page
 
 ACTOR = "flow rollout"
 
@@ -44,22 +43,20 @@ async def rollout(
     Ends as Completed there, and as Failed when the migration has turned back: to go forward again takes a
     person. To cancel it leaves the migration where it is.
     """
-    work = _driven(until, every_s, reason)
-    return await unless_ended(work) or Cancelled(message="ended; the migration stays where it is")
+    host = current_host()
+    work = _driven(host.store.rollout, until, every_s, reason)
+    state: State[Any] = await host.flow_runs.run(str(flow_run.id), work)
+    return state
 
 
-async def _driven(until: Stage, every_s: float, reason: str) -> State[Any]:
-    store = await Store.open(flow_options(load(Settings)).endpoints.database_url)
-    try:
-        shown: tuple[Rollout, tuple[str, ...]] | None = None
-        async for moment in drive(store.rollout, ACTOR, reason, until=until, every_s=every_s):
-            now = (moment.rollout, _waiting_for(moment.refused))
-            if now != shown:
-                await _show(moment)
-                shown = now
-        return _end(moment.rollout)
-    finally:
-        await store.close()
+async def _driven(books: Books, until: Stage, every_s: float, reason: str) -> State[Any]:
+    shown: tuple[Rollout, tuple[str, ...]] | None = None
+    async for moment in drive(books, ACTOR, reason, until=until, every_s=every_s):
+        now = (moment.rollout, _waiting_for(moment.refused))
+        if now != shown:
+            await _show(moment)
+            shown = now
+    return _end(moment.rollout)
 
 
 def _waiting_for(refused: Assessment | None) -> tuple[str, ...]:
@@ -73,7 +70,7 @@ async def _show(moment: Moment) -> None:
     get_run_logger().info("%s; %s", where, ", ".join(_waiting_for(moment.refused)) or "no gate refuses")
     rows = "\n".join(f"| {each.name} | {each.state} | {each.reason} |" for each in gates)
     table = f"\n\n| gate | state | reason |\n|---|---|---|\n{rows}" if rows else ""
-    said = "Where the migration stands"
+    said = linked("Where the migration stands", rollout_page())
     await acreate_markdown_artifact(f"**{where}**{table}", key="rollout", description=said)
 
 

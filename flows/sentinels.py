@@ -10,6 +10,7 @@ from crucible.ids import new_evaluation_id
 from crucible.models import Evaluation
 from crucible.rollout.stage import Stage
 from crucible.store import Store, Submission
+from tasks.once import Once
 
 Start = Callable[[str, Evaluation], None]
 """Starts a flow run for an evaluation that is in the ledger, by its id."""
@@ -18,10 +19,14 @@ _LOOK_EVERY_S = 1.0
 
 
 class Sentinels:
-    """At stage ``celery`` sends one sentinel every ``sentinel_every_s`` seconds; at others it waits."""
+    """At stage ``celery`` sends one sentinel every ``sentinel_every_s`` seconds; at others it waits.
 
-    def __init__(self, store: Store, start: Start) -> None:
+    Of several processes one sends.
+    """
+
+    def __init__(self, store: Store, once: Once, start: Start) -> None:
         self._store = store
+        self._once = once
         self._start = start
 
     async def run(self) -> None:
@@ -30,8 +35,9 @@ class Sentinels:
             pause_s = _LOOK_EVERY_S
             try:
                 if (await self._store.rollout.state()).stage is Stage.CELERY:
-                    await self._send()
                     pause_s = (await self._store.rollout.epoch()).key.policy.sentinel_every_s
+                    if await self._once.is_first("sentinel", pause_s):
+                        await self._send()
             except PlatformError as error:
                 structlog.get_logger().warning("no sentinel sent", reason=str(error))
             await asyncio.sleep(pause_s)

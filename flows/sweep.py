@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -11,6 +12,7 @@ import structlog
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 
 from crucible.corpus import read
 from crucible.ids import new_evaluation_ids
@@ -24,6 +26,7 @@ from flows.evaluate import evaluated
 from flows.flow_runs import unless_cancelled
 from flows.host import FlowHost, Tracker, current_host
 from flows.outcome import Outcome, SweepRequest, report_on
+from tasks.events import EventKind
 
 
 @flow(name="sweep", persist_result=False, validate_parameters=False)
@@ -39,7 +42,12 @@ async def sweep(sweep_id: str, request: SweepRequest) -> SweepReport | State[Any
     try:
         return await host.flow_runs.run(
             flow_run_id,
-            _sweep(host, sweep_id, request, Outcome(sweep_id, flow_run_id)),
+            _sweep(
+                host,
+                sweep_id,
+                request,
+                Outcome(sweep_id, flow_run_id, tally_before=replace(host.exchange.tally)),
+            ),
             partial(settle_cancelled_sweep, host, sweep_id),
         )
     finally:
@@ -60,9 +68,16 @@ async def swept(sweep_id: str, request: SweepRequest) -> SweepReport:
         return report
 
 
-async def _sweep(host: FlowHost, sweep_id: str, request: SweepRequest, outcome: Outcome) -> SweepReport:
+async def _sweep(
+    host: FlowHost, sweep_id: str, request: SweepRequest, outcome: Outcome
+) -> SweepReport | State[Any]:
+    # From here on this process hears of it itself.
+    if await host.enduring(partial(host.cancellations.marked, [sweep_id])):
+        await settle_cancelled_sweep(host, sweep_id)
+        return Cancelled(message="cancelled before it began")
     tracker = host.trackers.setdefault(sweep_id, Tracker())
     await host.store.begin_sweep(sweep_id, request.model_dump(mode="json"))
+    host.events.put(EventKind.SWEEP_STARTED, {"id": sweep_id})
     with host.listening(tracker.settled), host.listening(outcome.settled):
         tracker.phase = "running"
         outcome.flow_run_ids += await settling_if_it_fails(
@@ -74,6 +89,8 @@ async def _sweep(host: FlowHost, sweep_id: str, request: SweepRequest, outcome: 
     tracker.phase = "reporting"
     report = await report_on(host, request, outcome)
     await host.enduring(partial(host.store.finish_sweep, report))
+    told = {"id": sweep_id, "verdict": report.verdict, "counts": report.counts.model_dump()}
+    host.events.put(EventKind.SWEEP_FINISHED, told)
     await host.enduring(partial(publish_artifacts, report))
     get_run_logger().info("verdict %s: %s", report.verdict, "; ".join(report.reasons))
     return report

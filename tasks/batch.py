@@ -1,5 +1,7 @@
 """A batch of evaluations on its way through the legs: what is asked, and the pairs that come back."""
 
+import asyncio
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +12,7 @@ from crucible.normalise import NO_RULES, RuleSet
 from crucible.store import Work
 from tasks.dispatch import Dispatch
 from tasks.exchange import Answer, Exchange
+from tasks.run_traces import BatchTrace, untraced
 
 OnPair = Callable[[Comparison], None]
 RulesOf = Callable[[Work], RuleSet]
@@ -35,30 +38,55 @@ class _Pair:
 class Batch:
     """Evaluations of the ledger, sent as run number ``run``, each to the legs of its route.
 
-    ``on_pair`` gets each comparison the moment its last side is there, long before the batch ends.
+    ``on_pair`` gets each comparison the moment its last side is there, long before the batch ends. While its
+    flow run has no id yet, pairs wait for that.
     """
 
     def __init__(
         self,
         work: Sequence[Work],
         run: int,
-        flow_run_id: str,
+        flow_run_id: str | None,
         exchange: Exchange,
         reply_to: str,
         on_pair: OnPair,
         rules_of: RulesOf = no_rules,
+        trace: BatchTrace | None = None,
     ) -> None:
         self._run = run
-        self.flow_run_id = flow_run_id
+        self._flow_run_id = flow_run_id
+        self._early: list[_Pair] = []
+        self._asking: dict[Leg, asyncio.Task[None]] = {}
         self._exchange = exchange
         self._reply_to = reply_to
         self._on_pair = on_pair
         self._rules_of = rules_of
+        self._trace = trace or untraced()
         self._pairs = {each.id: _opened(each, run) for each in work}
         self._found: dict[str, Comparison] = {}
 
     def __len__(self) -> int:
         return len(self._pairs)
+
+    @property
+    def flow_run_id(self) -> str:
+        """The flow run it belongs to; not to be asked for before that has an id."""
+        assert self._flow_run_id is not None  # noqa: S101 (says what the caller has to know)
+        return self._flow_run_id
+
+    def ask_ahead(self) -> None:
+        """Ask all legs now; whoever asks one of them later waits for what was asked here."""
+        self._asking = {leg: asyncio.create_task(self._ask(leg)) for leg in LEGS}
+        for asking in self._asking.values():
+            asking.add_done_callback(_look_at)
+
+    def begin(self, flow_run_id: str) -> None:
+        """The flow run has this id, from now on."""
+        self._flow_run_id = flow_run_id
+        self._trace.began(flow_run_id)
+        early, self._early = self._early, []
+        for pair in early:
+            self._compare(pair)
 
     @property
     def run_ids(self) -> list[str]:
@@ -72,10 +100,12 @@ class Batch:
 
     async def ask(self, leg: Leg) -> None:
         """Run what waits for ``leg`` on it; returns when all of that has its answer or was given up."""
+        await (self._asking.pop(leg, None) or self._ask(leg))
+
+    async def _ask(self, leg: Leg) -> None:
+        now_ms = time.time_ns() // 1_000_000
         dispatches = [
-            Dispatch(self._run_id(pair.work.id), pair.work.evaluation, self._reply_to)
-            for pair in self._pairs.values()
-            if leg in pair.legs
+            self._dispatch(pair.work, leg, now_ms) for pair in self._pairs.values() if leg in pair.legs
         ]
         if dispatches:
             await self._exchange.ask(leg, dispatches, lambda answer: self._receive(leg, answer))
@@ -86,12 +116,31 @@ class Batch:
             del self._found[evaluation_id]
             self._pairs[evaluation_id].legs = {leg}
 
+    def abandon(self) -> None:
+        """No flow run has taken it up: what was asked runs on, for whoever asks for it next."""
+        for leg in self._asking:
+            self._exchange.abandon(leg, self.run_ids)
+        self._trace.close()
+
+    def close(self) -> None:
+        """Nothing of it is seen through any more: what nobody has come to ask for is cancelled."""
+        for asking in self._asking.values():
+            asking.cancel()
+        self._trace.close()
+
+    def _dispatch(self, work: Work, leg: Leg, now_ms: int) -> Dispatch:
+        run_id = self._run_id(work.id)
+        place = self._trace.asked(run_id, leg) or work.traceparent
+        repeats = self._trace.repeats(run_id, leg)
+        return Dispatch(run_id, work.evaluation, self._reply_to, place, now_ms, repeats)
+
     def _run_id(self, evaluation_id: str) -> str:
         return f"{evaluation_id}.{self._run}"
 
     def _receive(self, leg: Leg, answer: Answer) -> None:
         pair = self._pairs[answer.run_id.rpartition(".")[0]]
         pair.legs.discard(leg)
+        self._trace.answered(answer.run_id, leg, answer)
         pair.seen[leg] = answer.observation
         pair.cancelled |= answer.cancelled
         if answer.reason is not None:
@@ -100,9 +149,24 @@ class Batch:
             pair.waited_s[leg] = answer.waited_s
         if pair.legs:
             return
-        comparison = _compared(pair, self.flow_run_id, self._rules_of(pair.work))
+        if self._flow_run_id is None:
+            self._early.append(pair)
+        else:
+            self._compare(pair)
+
+    def _compare(self, pair: _Pair) -> None:
+        run_id = self._run_id(pair.work.id)
+        with self._trace.comparing(run_id):
+            comparison = _compared(pair, self.flow_run_id, self._rules_of(pair.work))
         self._found[pair.work.id] = comparison
+        self._trace.compared(run_id, comparison, is_settled_next=self._run == 0)
         self._on_pair(comparison)
+
+
+def _look_at(asking: asyncio.Task[None]) -> None:
+    """Nobody may come to ask why it failed, and that is no defect."""
+    if not asking.cancelled():
+        asking.exception()
 
 
 def cancelled(evaluation_id: str, evaluation: Evaluation, flow_run_id: str | None = None) -> Comparison:

@@ -50,7 +50,7 @@ class Cancellations:
             raise unavailable(self._url, "marks of what was cancelled", error) from error
 
     async def marked(self, run_ids: Collection[str]) -> set[str]:
-        """Which of ``run_ids`` were cancelled, by themselves or with their evaluation.
+        """Which of ``run_ids``, or of sweeps, were cancelled, by themselves or with their evaluation.
 
         Raises redis-py's errors when Redis cannot be reached.
         """

@@ -2,7 +2,8 @@
 
 Keys, all in the Redis of the replies: ``crucible:claim:{run_id}:{leg}`` lives while a worker has the
 run, ``crucible:done:{run_id}:{leg}`` says that it was answered, and has the answer until that is in the
-ledger, ``crucible:duplicates`` counts, by leg, the answers that came second and were dropped.
+ledger, ``crucible:duplicates`` counts, by leg, the answers that came second and were dropped,
+``crucible:claimed:{run_id}:{leg}`` names, for traces, the span of the last claim of a traced run.
 """
 
 import threading
@@ -105,7 +106,8 @@ class Claims:
     def __init__(
         self, client: redis.Redis, leg: Leg, worker: str, terms: Terms, books: QueueBooks | None = None
     ) -> None:
-        self._leg, self._worker, self._terms = leg, worker, terms
+        self.leg: Leg = leg
+        self._worker, self._terms = worker, terms
         self._book_keys = books.keys if books else ()
         self._claim, self._complete, self._renew, self._release = (
             client.register_script(scripts.source(name)) for name in _SCRIPTS
@@ -122,7 +124,7 @@ class Claims:
         One that is CANCELLED is to be answered; otherwise a legacy payload is dropped.
         """
         token = f"{self._nonce}:{next(self._numbers)}"
-        run_id, leg = run.run_id, self._leg
+        run_id, leg = run.run_id, self.leg
         keys = (claim_key(run_id, leg), done_key(run_id, leg), *mark_keys(run_id), run.reply_to)
         told = (REPLY_STREAM_TTL_S, REPLY_STREAM_LENGTH, run_id, leg)
         answer = self._claim(
@@ -133,6 +135,12 @@ class Claims:
             with self._lock:
                 self._live[token] = claim
         return claim
+
+    def repeated(self, run: Run, traceparent: str) -> str | None:
+        """The traceparent under which a worker last claimed ``run``, if one did; this one's from now on."""
+        key = f"crucible:claimed:{run.run_id}:{self.leg}"
+        before = self._client.set(key, traceparent, px=self._terms.result_ttl_ms, get=True)
+        return cast("bytes", before).decode() if before else None
 
     def answer(self, claim: Claim, observation: bytes) -> bool:
         """Reports ``observation``, the JSON of one, untouched. False when the run was answered before."""
@@ -154,7 +162,7 @@ class Claims:
         """Prolongs all live claims, and the queue leases that go with them, in one round trip."""
         live = self._snapshot()
         if live:
-            keys = [claim_key(claim.run.run_id, self._leg) for claim in live]
+            keys = [claim_key(claim.run.run_id, self.leg) for claim in live]
             payloads = [part for claim in live for part in self._payload(claim.run)]
             lease_ms = self._terms.lease_ms
             self._renew(
@@ -178,13 +186,13 @@ class Claims:
         """Gives all live runs back unanswered, for a worker that must stop; returns how many."""
         live = self._snapshot()
         for claim in live:
-            keys = (claim_key(claim.run.run_id, self._leg), *self._book_keys)
+            keys = (claim_key(claim.run.run_id, self.leg), *self._book_keys)
             self._release(keys, (claim.token, *self._payload(claim.run)))
             self.abandon(claim)
         return len(live)
 
     def _end(self, claim: Claim, kind: Literal["answer", "fault"], body: bytes) -> bool:
-        run_id, leg, terms = claim.run.run_id, self._leg, self._terms
+        run_id, leg, terms = claim.run.run_id, self.leg, self._terms
         keys = (
             done_key(run_id, leg),
             claim_key(run_id, leg),

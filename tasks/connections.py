@@ -5,13 +5,20 @@ from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
+from redis.asyncio import BlockingConnectionPool
 
 from crucible.errors import ServiceUnavailable, SettingsError
 from crucible.retries import Patience
 from tasks.reconnecting import AsyncReconnecting, Reconnecting
 
-LOST = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, OSError)
-"""What a Redis that is away, starting or going down raises. Not the fault of the command sent."""
+LOST = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.ReadOnlyError,
+    redis.OutOfMemoryError,
+    OSError,
+)
+"""What a Redis that is away, starting, going down or full raises. Not the fault of the command sent."""
 
 _REPLY_WITHIN_S = 15.0
 _CONNECT_WITHIN_S = 3.0
@@ -38,17 +45,22 @@ def connect(url: str, connections: int) -> redis.Redis:
 
 
 def connect_async(url: str, connections: int = 4) -> redis.asyncio.Redis:
-    """A client for one event loop; nothing is sent yet. Raises ``SettingsError`` as ``connect`` does."""
+    """A client for one event loop; nothing is sent yet. Raises ``SettingsError`` as ``connect`` does.
+
+    Who finds all ``connections`` in use waits for one, as long as for a server to accept one.
+    """
     try:
-        return redis.asyncio.Redis.from_url(
+        pool = BlockingConnectionPool.from_url(
             url,
             max_connections=connections,
+            timeout=_CONNECT_WITHIN_S,
             socket_timeout=_REPLY_WITHIN_S,
             socket_connect_timeout=_CONNECT_WITHIN_S,
             retry=AsyncReconnecting(f"Redis at {address(url)}", _IN_A_LOOP),
         )
     except ValueError as error:
         raise SettingsError(_not_a_url(url)) from error
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def address(url: str) -> str:

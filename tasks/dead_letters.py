@@ -73,6 +73,11 @@ class DeadLetters:
                 yield _letter(self._leg, entry)
             after = f"({entries[-1][0].decode()}"
 
+    def newest(self, most: int) -> list[Letter]:
+        """The newest letters, at most so many, the newest first."""
+        entries = cast("list[Entry]", self._redis.xrevrange(self._letters, count=most))
+        return [_letter(self._leg, entry) for entry in entries]
+
     def find(self, number: int) -> Letter | None:
         """The letter of that number; null when there is none, any more or at all."""
         place = f"{number}-0"

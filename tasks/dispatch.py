@@ -1,24 +1,37 @@
 """What is sent to a leg, and how."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from opentelemetry.trace import SpanContext
+
 from crucible.models import Evaluation, Leg
+from crucible.telemetry.context import TRACEPARENT, context_of
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """One run to send: ``reply_to`` is the key of the stream on which its reply is awaited."""
+    """One run to send: ``reply_to`` is the key of the stream on which its reply is awaited.
+
+    ``traceparent`` is its place in its evaluation's trace, ``enqueued_ms`` when it was first to be sent, in
+    ms since 1970: the same however often it is sent. ``repeats`` are the places of what it does once more.
+    """
 
     run_id: str
     evaluation: Evaluation
     reply_to: str
+    traceparent: str | None = None
+    enqueued_ms: int | None = None
+    repeats: tuple[SpanContext, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run as a worker receives it. ``payload`` is the legacy queue's own copy of it, byte for byte."""
+    """One run as a worker receives it. ``payload`` is the legacy queue's own copy of it, byte for byte.
+
+    ``trace`` and ``enqueued_ms`` are null where the sender said nothing that can be understood.
+    """
 
     run_id: str
     language: str
@@ -27,12 +40,33 @@ class Run:
     limits: Mapping[str, object]
     reply_to: str
     payload: bytes | None = None
+    trace: SpanContext | None = None
+    enqueued_ms: int | None = None
 
     def __post_init__(self) -> None:
         """Raises ``TypeError`` when a part is of another type, for anybody may write to a queue."""
         texts = (self.run_id, self.language, self.code, self.stdin, self.reply_to)
         if not (all(isinstance(each, str) for each in texts) and isinstance(self.limits, Mapping)):
             raise TypeError("limits must be an object, and all else text")
+
+
+ENQUEUED_AT = "enqueued_at"
+
+
+def trace_fields(dispatch: Dispatch) -> dict[str, object]:
+    """What a message says beside the run itself; ``traced`` reads it."""
+    fields = {TRACEPARENT: dispatch.traceparent, ENQUEUED_AT: dispatch.enqueued_ms}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def traced(run: Run, fields: Mapping[str, object]) -> Run:
+    """``run`` with its trace and time of sending, as far as ``fields`` can be understood."""
+    enqueued_ms = fields.get(ENQUEUED_AT)
+    return replace(
+        run,
+        trace=context_of(fields.get(TRACEPARENT)),
+        enqueued_ms=enqueued_ms if type(enqueued_ms) is int and enqueued_ms >= 0 else None,
+    )
 
 
 class LegClient(Protocol):

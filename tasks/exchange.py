@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import structlog
+from opentelemetry.trace import SpanContext
 
 from crucible.errors import ServiceUnavailable
 from crucible.models import LEGS, Leg, Observation, Outcome
@@ -20,6 +21,8 @@ from crucible.settings import FlowSettings
 from tasks.cancellation import Cancellations
 from tasks.connections import LOST
 from tasks.dispatch import Dispatch, LegClient
+from tasks.enqueue_spans import enqueuing
+from tasks.flow_metrics import count_answer, count_reply
 from tasks.replies import Reply, ReplyReader
 from tasks.withdrawal import Withdrawal, see_through
 
@@ -28,6 +31,7 @@ class Answer(NamedTuple):
     """What became of one run: the observation, or the reason why there is none, or that it was cancelled.
 
     ``waited_s`` is what passed from asking to the answer beside the worker's own time: queue and transport.
+    ``finished_ms`` is when the worker reported, in ms since 1970 by its clock.
     """
 
     run_id: str
@@ -35,6 +39,7 @@ class Answer(NamedTuple):
     reason: str | None = None
     waited_s: float | None = None
     cancelled: bool = False
+    finished_ms: int | None = None
 
 
 OnAnswer = Callable[[Answer], None]
@@ -43,7 +48,6 @@ OnAnswer = Callable[[Answer], None]
 _WATCH_EVERY_S = 1.0
 _BUSY_FROM = 50
 _REST_S = 0.1
-_CANCEL_EVERY_S = 0.1
 _MOST_DOUBLINGS = 4
 _OVERTAKEN_BY = 64
 """How many later runs a leg must have answered before an unanswered one looks lost rather than slow."""
@@ -74,6 +78,8 @@ class _Asked:
 class _LegState:
     client: LegClient
     waiting: dict[str, _Waiting] = field(default_factory=dict)
+    sent: dict[str, SpanContext] = field(default_factory=dict)
+    """The span of the last time that each traced run was sent."""
     heard_at: float = 0.0
     last_answer_at: float = 0.0
     last_fault: str = ""
@@ -82,6 +88,25 @@ class _LegState:
     def waiting_of(self, ids: Collection[str]) -> list[str]:
         """The runs waited for that are among ``ids``, or whose evaluation is."""
         return [each for each in self.waiting if each in ids or each.rpartition(".")[0] in ids]
+
+    def finish(self, waiting: _Waiting) -> None:
+        """Wait for this run no more."""
+        del self.waiting[waiting.dispatch.run_id]
+        waiting.asked.open -= 1
+        if not waiting.asked.open:
+            waiting.asked.done.set()
+
+    def forget(self, asked: _Asked, dispatches: Iterable[Dispatch]) -> list[str]:
+        """Forget what ``asked`` has sent, but what was asked for anew; returns what it still waited for."""
+        open_ids = []
+        for run_id in (each.run_id for each in dispatches):
+            waiting = self.waiting.get(run_id)
+            if waiting is not None and waiting.asked is not asked:
+                continue
+            self.sent.pop(run_id, None)
+            if self.waiting.pop(run_id, None):
+                open_ids.append(run_id)
+        return open_ids
 
     def unanswered_s(self, waiting: _Waiting, now: float) -> float:
         """Seconds for which ``waiting`` has seen this leg answer nothing at all; a fault is no answer."""
@@ -133,12 +158,10 @@ class Exchange:
 
     async def close(self) -> None:
         """Stop reading and close the legs' connections."""
-        ending = {*self._background, *self._sending}
-        while ending:
-            for task in ending:
-                task.cancel()
-            # More than once: redis-py takes a cancellation that comes as it connects for a lost connection.
-            _, ending = await asyncio.wait(ending, timeout=_CANCEL_EVERY_S)
+        ending = [*self._background, *self._sending]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
         for leg in LEGS:
             await self._legs[leg].client.aclose()
         await self._reader.aclose()
@@ -171,13 +194,22 @@ class Exchange:
             if asked.failure is not None:
                 raise asked.failure
         except asyncio.CancelledError:
-            open_ids = [each.run_id for each in dispatches if state.waiting.pop(each.run_id, None)]
+            open_ids = state.forget(asked, dispatches)
             if not self._leaving:
                 await see_through(self._withdrawal.of_runs(leg, open_ids, sending))
             raise
         finally:
-            for dispatch in dispatches:
-                state.waiting.pop(dispatch.run_id, None)
+            state.forget(asked, dispatches)
+
+    def abandon(self, leg: Leg, run_ids: Iterable[str]) -> None:
+        """Wait for these runs no more: their ``ask`` returns without an answer for them.
+
+        Nothing is cancelled: they run on, and whoever asks for them again finds what was answered.
+        """
+        state = self._legs[leg]
+        for run_id in run_ids:
+            if waiting := state.waiting.get(run_id):
+                state.finish(waiting)
 
     async def cancel(self, evaluation_ids: Collection[str]) -> None:
         """Cancel all runs of these evaluations on both legs, for good, whichever process has asked for them.
@@ -241,6 +273,7 @@ class Exchange:
     def _receive(self, reply: Reply) -> None:
         state = self._legs[reply.leg]
         state.heard_at = time.monotonic()
+        count_reply(reply.leg, reply.finished_at)
         waiting = state.waiting.get(reply.run_id)
         if waiting is None:
             self.tally.dropped += 1
@@ -253,7 +286,10 @@ class Exchange:
                 return
             worked_s = (reply.finished_at - reply.taken_at) / 1000
             waited_s = max(0.0, state.heard_at - waiting.asked_at - worked_s)
-            answer = Answer(reply.run_id, seen.model_copy(update={"leg": reply.leg}), waited_s=waited_s)
+            count_answer(reply.leg, seen, state.heard_at - waiting.asked_at)
+            observation = seen.model_copy(update={"leg": reply.leg})
+            finished_ms = reply.finished_at
+            answer = Answer(reply.run_id, observation, waited_s=waited_s, finished_ms=finished_ms)
             self._finish(state, waiting, answer)
         else:
             self._receive_fault(state, waiting, reply.fault or "no reason given")
@@ -269,11 +305,8 @@ class Exchange:
             self._resend_later(state, [waiting], delay_s=2 ** (waiting.faults - 1))
 
     def _finish(self, state: _LegState, waiting: _Waiting, answer: Answer) -> None:
-        del state.waiting[answer.run_id]
-        waiting.asked.open -= 1
+        state.finish(waiting)
         waiting.asked.on_answer(answer)
-        if not waiting.asked.open:
-            waiting.asked.done.set()
 
     async def _watch(self) -> None:
         while True:
@@ -333,7 +366,8 @@ class Exchange:
 
     async def _send(self, state: _LegState, dispatches: Sequence[Dispatch]) -> None:
         try:
-            await state.client.send(dispatches)
+            with enqueuing(state.client.leg, dispatches, state.sent):
+                await state.client.send(dispatches)
         except ServiceUnavailable as error:
             self._log.warning("send_failed", leg=state.client.leg, reason=str(error))
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Collection
 
 from tasks.connections import LOST, connect_async
@@ -58,10 +59,33 @@ class Lease:
     async def _keep(self) -> None:
         while not self._closing.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self.lease_s / _RENEWALS)
+                async with asyncio.timeout(self.lease_s / _RENEWALS):
+                    await self._closing.wait()
             with contextlib.suppress(*LOST):  # whoever reads the replies logs the loss
                 await self._renew()
 
     async def _renew(self) -> None:
         where = f"{socket.gethostname()}:{os.getpid()}"
         await self._redis.set(host_key(self.owner), where, px=int(self.lease_s * 1000))
+
+
+class Departed:
+    """Tells which hosts are dead: who has no lease for half of what one lasts, seen by whoever has ``lease``.
+
+    Not who is without one for a moment, as all are when Redis has lost what it knew.
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._missing_since: dict[str, float] = {}
+
+    async def among(self, owners: Collection[str]) -> list[str]:
+        """Who of ``owners`` is dead; the own one never is. To be asked again and again.
+
+        Raises redis-py's errors when Redis cannot be reached.
+        """
+        missing = set(owners) - await self._lease.alive(owners) - {self._lease.owner}
+        now = time.monotonic()
+        self._missing_since = {each: self._missing_since.get(each, now) for each in missing}
+        grace_s = self._lease.lease_s / 2
+        return [each for each, since in self._missing_since.items() if now - since >= grace_s]

@@ -1,6 +1,8 @@
 """How redis-py sends a command again that lost its connection: as everything else is tried again."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import redis.asyncio.retry
@@ -50,7 +52,7 @@ class Reconnecting(redis.retry.Retry):
 
 
 class AsyncReconnecting(redis.asyncio.retry.Retry):
-    """As ``Reconnecting``, for an event loop."""
+    """As ``Reconnecting``, for an event loop. A task that is cancelled meanwhile ends, whatever it got."""
 
     def __init__(self, dependency: str, patience: Patience) -> None:
         super().__init__(NoBackoff(), patience.attempts - 1)
@@ -64,6 +66,17 @@ class AsyncReconnecting(redis.asyncio.retry.Retry):
         with_failure_count: bool = False,  # noqa: FBT001, FBT002 (redis-py's own)
     ) -> T:
         """See redis-py."""
+        with _cancellation_kept():
+            return await self._called(do, fail, is_retryable, counted=with_failure_count)
+
+    async def _called(
+        self,
+        do: Callable[[], Awaitable[T]],
+        fail: Failed,
+        is_retryable: Retryable | None,
+        *,
+        counted: bool,
+    ) -> T:
         try:
             return await do()
         except self._supported_errors as error:
@@ -73,7 +86,7 @@ class AsyncReconnecting(redis.asyncio.retry.Retry):
             return await attempt()
 
         async def after(state: RetryCallState) -> None:
-            await fail(*_failure(state, counted=with_failure_count))
+            await fail(*_failure(state, counted=counted))
 
         retrying = AsyncRetrying(
             retry=_worth_it(self._supported_errors, is_retryable),
@@ -84,6 +97,22 @@ class AsyncReconnecting(redis.asyncio.retry.Retry):
             reraise=True,
         )
         return await retrying(again)
+
+
+@contextmanager
+def _cancellation_kept() -> Iterator[None]:
+    """Have the task end that was cancelled inside.
+
+    redis-py writes with ``asyncio.wait_for``, and that of Python 3.11 loses a cancellation that comes when
+    what it waits for is just done.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def _beginning_with(error: Exception, do: Callable[[], T]) -> Callable[[], T]:

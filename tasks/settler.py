@@ -73,7 +73,8 @@ class Settler:
             gathered = [await self._queue.get()]
             if self._is_busy():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hurried.wait(), _GATHER_S)
+                    async with asyncio.timeout(_GATHER_S):
+                        await self._hurried.wait()
             self._hurried.clear()
             while not self._queue.empty():
                 gathered.append(self._queue.get_nowait())

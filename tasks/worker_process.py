@@ -54,9 +54,10 @@ def options_from_environment() -> WorkerOptions:
 def start_log(worker: str) -> None:
     """Sends this process's log to standard output, one JSON object a line, other libraries' warnings too."""
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        lambda _logger, _method, event: {**event, "worker": worker},
+        lambda _logger, _method, event: {**event, "service": worker},
     ]
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],

@@ -6,8 +6,11 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from deployments.stack import StackState
 from executors.sandbox.docker.images import FAMILIES
+from tests.support.command_line import CommandLine
 from tests.support.docker_daemon import build_images, docker_daemon
+from tests.support.stacks import stack_up
 
 # Machines are shared and slow at times; no test of ours is about how long an example takes.
 settings.register_profile("crucible", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,9 +31,28 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 @pytest.fixture(scope="session")
-def docker_host() -> Iterator[str]:
-    """A Docker daemon with all of the sandbox's images, named by DOCKER_HOST as long as tests run."""
+def daemon() -> Iterator[str]:
+    """A Docker daemon, named by DOCKER_HOST as long as tests run."""
     with docker_daemon() as address, pytest.MonkeyPatch.context() as environment:
         environment.setenv("DOCKER_HOST", address)
-        build_images(*FAMILIES)
         yield address
+
+
+@pytest.fixture(scope="session")
+def docker_host(daemon: str) -> str:
+    """The same with all of the sandbox's images."""
+    build_images(*FAMILIES)
+    return daemon
+
+
+@pytest.fixture(scope="session")
+def crucible(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    """The command line of a home whose stack is up. Stopped at the end, when nothing of it may be left."""
+    with stack_up(tmp_path_factory.mktemp("shared") / "home") as command_line:
+        yield command_line
+
+
+@pytest.fixture(scope="session")
+def stack(crucible: CommandLine) -> StackState:
+    """The state of the stack that is up."""
+    return crucible.state()

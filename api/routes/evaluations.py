@@ -1,66 +1,124 @@
 """``/evaluations``: hand one in, see where it stands."""
 
-import re
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
+from api.access import Access
 from api.answers import EvaluationState
+from api.bodies import JsonContent
 from api.desk import Desk
+from api.guard import Guard
+from api.idempotency import Repeats
+from api.ids import is_evaluation_id, unknown_evaluation
 from api.intake import Intake
-from api.orders import parse_order
-from api.problems import Problem
+from api.openapi import Responses, problems
+from api.orders import EXAMPLES, OrderBody, parse_order
+from crucible.models.access import Scope
 
 MAX_WAIT_S = 300
-
-_ID = re.compile(r"ev-[0-9A-Z]{26}")
 
 WaitSeconds = Annotated[
     float, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the comparison; 0: answer at once.")
 ]
 
 
-def evaluations_router(desk: Desk) -> APIRouter:
-    """The endpoints of evaluations; who may use them is the application's business."""
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern="^[!-~]+$",
+        description="A text of your own: the same request sent again under it submits nothing new.",
+    ),
+]
+
+_REPLAYED = {
+    "Idempotency-Replayed": {
+        "description": "`true` when an earlier request with the same Idempotency-Key has submitted these.",
+        "schema": {"type": "string", "enum": ["true"]},
+    }
+}
+_LOCATION = {
+    "Location": {"description": "Where to look for it; not for a list.", "schema": {"type": "string"}}
+}
+_SUBMITTED: Responses = {
+    HTTPStatus.OK.value: {
+        "description": "All are settled.",
+        "model": EvaluationState | list[EvaluationState],
+        "headers": _LOCATION | _REPLAYED,
+    },
+    HTTPStatus.ACCEPTED.value: {
+        "description": "They are in the ledger; some are not settled yet.",
+        "headers": _LOCATION | _REPLAYED,
+    },
+}
+
+
+def evaluations_router(desk: Desk, guard: Guard, repeats: Repeats) -> APIRouter:
+    """The endpoints of evaluations."""
     router = APIRouter(prefix="/evaluations")
     intake = Intake()
+    submitter = guard.needs(Scope.SUBMIT)
 
-    @router.post("", status_code=HTTPStatus.ACCEPTED)
+    @router.post(
+        "",
+        status_code=HTTPStatus.ACCEPTED,
+        dependencies=[Depends(submitter), Depends(JsonContent(OrderBody, EXAMPLES))],
+        responses=_SUBMITTED,
+    )
     async def submit(
-        request: Request, response: Response, wait: WaitSeconds = 0
+        request: Request,
+        response: Response,
+        access: Annotated[Access, Depends(submitter)],
+        wait: WaitSeconds = 0,
+        idempotency_key: IdempotencyKey = None,
     ) -> EvaluationState | list[EvaluationState]:
         """Run an evaluation, or each of a list, on both legs. Its ``id`` may be left out.
 
-        202 with where to look; with ``wait`` 200 with the comparison, if it is there in time.
+        202 with where to look; with ``wait`` 200 with the comparison, if it is there in time. With an
+        ``Idempotency-Key`` the request can be sent again: it is then answered with the same evaluations.
         """
         async with intake.body(request) as body:
             order = parse_order(body)
-            states, all_settled = await desk.submit(order, wait)
-        if all_settled:
+            again = None if idempotency_key is None else repeats.of(access, idempotency_key, body)
+            answer = await desk.submit(order, wait, again)
+        if answer.is_settled:
             response.status_code = HTTPStatus.OK
+        if answer.is_repeated:
+            response.headers["Idempotency-Replayed"] = "true"
         if order.is_list:
-            return states
-        response.headers["Location"] = states[0].links.itself
-        return states[0]
+            return list(answer.states)
+        response.headers["Location"] = answer.states[0].links.itself
+        return answer.states[0]
 
-    @router.get("/{evaluation_id}")
+    @router.get(
+        "/{evaluation_id}",
+        dependencies=[Depends(guard.needs(Scope.READ))],
+        responses=problems(HTTPStatus.NOT_FOUND),
+    )
     async def show(evaluation_id: str) -> EvaluationState:
         """Where an evaluation stands: its classification and comparison once it is settled."""
-        state = await desk.state(evaluation_id) if _ID.fullmatch(evaluation_id) else None
+        state = await desk.state(evaluation_id) if is_evaluation_id(evaluation_id) else None
         if state is None:
-            raise Problem(HTTPStatus.NOT_FOUND, f"no evaluation has the id {evaluation_id!r}")
+            raise unknown_evaluation(evaluation_id)
         return state
 
-    @router.delete("/{evaluation_id}")
+    @router.delete(
+        "/{evaluation_id}",
+        dependencies=[Depends(guard.needs(Scope.OPERATE))],
+        responses=problems(HTTPStatus.NOT_FOUND),
+    )
     async def cancel(evaluation_id: str) -> EvaluationState:
         """Cancel an evaluation: neither leg goes on with it. 200 with how it is settled now.
 
         One that was settled before stays as it is, so that asking again changes nothing.
         """
-        state = await desk.cancel(evaluation_id) if _ID.fullmatch(evaluation_id) else None
+        state = await desk.cancel(evaluation_id) if is_evaluation_id(evaluation_id) else None
         if state is None:
-            raise Problem(HTTPStatus.NOT_FOUND, f"no evaluation has the id {evaluation_id!r}")
+            raise unknown_evaluation(evaluation_id)
         return state
 
     return router

@@ -1,22 +1,28 @@
 """``/sweeps/{id}/plots``: drawings of finished sweeps, for pages that embed them."""
 
-import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 
+from api.ids import is_sweep_id
+from api.openapi import problems
 from api.problems import Problem
 from crucible.models import SweepReport
 from crucible.report.svg import latency_svg
 
-_ID = re.compile(r"sw-[0-9A-Z]{26}")
 _KEPT = 64
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
     "Cache-Control": "public, max-age=31536000, immutable",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+class Drawing(Response):
+    """An SVG document."""
+
+    media_type = "image/svg+xml"
 
 
 def plots_router(find_sweep: Callable[[str], Awaitable[SweepReport | None]]) -> APIRouter:
@@ -30,7 +36,7 @@ def plots_router(find_sweep: Callable[[str], Awaitable[SweepReport | None]]) -> 
 
     async def draw(sweep_id: str) -> str | None:
         """A sweep is drawn once, for its report may be long; what is finished never changes."""
-        report = await find_sweep(sweep_id) if _ID.fullmatch(sweep_id) else None
+        report = await find_sweep(sweep_id) if is_sweep_id(sweep_id) else None
         drawing = None if report is None else latency_svg(report.latency)
         if drawing is not None:
             drawn[sweep_id] = drawing
@@ -38,12 +44,12 @@ def plots_router(find_sweep: Callable[[str], Awaitable[SweepReport | None]]) -> 
                 del drawn[next(iter(drawn))]
         return drawing
 
-    @router.get("/latency.svg")
+    @router.get("/latency.svg", response_class=Drawing, responses=problems(HTTPStatus.NOT_FOUND))
     async def latency(sweep_id: str) -> Response:
         """How long programs ran on either leg, as an SVG document."""
         drawing = drawn.get(sweep_id) or await draw(sweep_id)
         if drawing is None:
             raise Problem(HTTPStatus.NOT_FOUND, f"no finished sweep with run times has the id {sweep_id!r}")
-        return Response(drawing, media_type="image/svg+xml", headers=_HEADERS)
+        return Drawing(drawing, headers=_HEADERS)
 
     return router

@@ -4,11 +4,16 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import Field
 
+from api.access import STACK_KEY_ID, Access
+from api.bodies import JsonBody
+from api.guard import Guard
+from api.openapi import problems
 from api.problems import Problem
 from crucible.errors import GateRefused, InputError, RolloutConflict
+from crucible.models.access import Scope
 from crucible.models.frozen import Frozen
 from crucible.rollout.assessment import Assessment
 from crucible.rollout.stage import Percent, RouteRule, Stage
@@ -29,10 +34,11 @@ class Wish(Frozen):
 
     ``version`` is the rollout's version that the caller has seen: with it nothing is changed once it is
     another. ``to`` belongs to a rollback; the values after it to ``set``, where null leaves a value alone.
+    ``actor`` null is the holder of the key; another name stands beside the key's in the log.
     """
 
     action: Action
-    actor: Annotated[str, Field(min_length=1, max_length=200)] = "api"
+    actor: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     reason: Annotated[str, Field(max_length=2000)] = ""
     version: int | None = None
     to: Stage = Stage.LEGACY
@@ -53,20 +59,31 @@ class Wish(Frozen):
         }
 
 
-def rollout_router(books: RolloutStore) -> APIRouter:
-    """The endpoints of the migration; who may use them is the application's business."""
+_EXAMPLES = {
+    "Hold everything where it is": {"action": "set", "held": True, "reason": "a release is under way"}
+}
+
+
+def rollout_router(books: RolloutStore, guard: Guard) -> APIRouter:
+    """The endpoints of the migration."""
     router = APIRouter(prefix="/rollout")
 
-    @router.get("")
+    @router.get("", dependencies=[Depends(guard.needs(Scope.READ))])
     async def show() -> RolloutStatus:
         """Where the migration stands, what every gate says, and what evidence there is."""
         return await books.status()
 
-    @router.put("")
-    async def change(wish: Wish) -> RolloutStatus:
+    @router.put(
+        "",
+        responses=problems(HTTPStatus.CONFLICT),
+    )
+    async def change(
+        access: Annotated[Access, Depends(guard.needs(Scope.OPERATE))],
+        wish: Annotated[Wish, Depends(JsonBody(Wish, _EXAMPLES))],
+    ) -> RolloutStatus:
         """Change it. 409 with every gate's answer when a gate refuses or somebody else was faster."""
         try:
-            await _do(books, wish)
+            await _do(books, wish, _actor(wish, access))
         except GateRefused as error:
             gates = error.assessment.gates if isinstance(error.assessment, Assessment) else ()
             details = {"gates": [each.model_dump(mode="json") for each in gates]}
@@ -80,15 +97,22 @@ def rollout_router(books: RolloutStore) -> APIRouter:
     return router
 
 
-async def _do(books: RolloutStore, wish: Wish) -> None:
+def _actor(wish: Wish, access: Access) -> str:
+    """Whom the log names: the holder of the key, and beside it who is said to have asked."""
+    if wish.actor is None or access.key_id == STACK_KEY_ID:
+        return wish.actor or access.name
+    return f"{wish.actor} (key {access.name})"
+
+
+async def _do(books: RolloutStore, wish: Wish, actor: str) -> None:
     match wish.action:
         case Action.ADVANCE:
-            await books.advance(wish.actor, wish.reason, wish.version)
+            await books.advance(actor, wish.reason, wish.version)
         case Action.ROLLBACK:
-            await books.rollback(wish.actor, wish.reason, wish.to, wish.version)
+            await books.rollback(actor, wish.reason, wish.to, wish.version)
         case Action.SET:
             await books.set(
-                wish.actor,
+                actor,
                 wish.reason,
                 wish.version,
                 force=wish.force,

@@ -19,6 +19,8 @@ from crucible.settings import Settings, load
 Say = Callable[[str], None]
 Found = tuple[dict[str, str], list[Any], dict[str, Any]]
 """Facts of the machine, tables, and all figures."""
+Kind = tuple[Callable[[bool, Say], Found], str]
+"""What measures, and what the markers of its figures in a document are called."""
 
 _QUICK_ROUNDS, _ROUNDS = 20, 100
 _SOURCE_TREE = Path(__file__).resolve().parents[2]
@@ -31,6 +33,16 @@ def command(
     sandboxes: Annotated[
         bool, typer.Option("--sandboxes", help="Measure what each sandbox adds to one program, nothing else.")
     ] = False,
+    front: Annotated[
+        bool, typer.Option("--front", help="Measure the API and the pages, nothing else.")
+    ] = False,
+    store: Annotated[
+        bool,
+        typer.Option("--store", help="Measure a large store against a small one on Postgres, nothing else."),
+    ] = False,
+    scaling: Annotated[
+        bool, typer.Option("--scaling", help="Measure 1, 2 and 4 worker sets beside the capacity model.")
+    ] = False,
     write: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Document in which to replace the figures between its markers."),
@@ -39,18 +51,20 @@ def command(
 ) -> None:
     """Measure the bare limit, a Celery chord and a sweep side by side, on the same programs.
 
-    Starts a stack of its own and stops it again; --sandboxes needs a Docker daemon with the images built.
+    Starts a stack of its own and stops it again; --sandboxes needs a Docker daemon with the images built,
+    --store PostgreSQL, of which it starts a server of its own, and some 15 GiB of disk, --front wrk,
+    --scaling what the extra "dev" installs.
     Exit 0 when everything was measured, whatever the figures.
 
     Example: crucible bench --quick --json
     """
     _find_bench()
     document = import_module("bench.document")
-    place = document.SANDBOXES if sandboxes else document.FIGURES
+    measure, marks = _kind(sandboxes=sandboxes, front=front, store=store, scaling=scaling)
+    place = getattr(document, marks)
     if write is not None:
         document.check(write, place)
     with Console(stderr=True).status("") as status:
-        measure = _sandboxes if sandboxes else _evaluations
         facts, grids, figures = measure(quick, status.update)
     if write is not None:
         document.rewrite(write, place, facts, grids)
@@ -65,10 +79,52 @@ def command(
         Console().print(table)
 
 
+def _kind(*, sandboxes: bool, front: bool, store: bool, scaling: bool) -> Kind:
+    """What is measured, and the name of the place in the document that it is written to."""
+    asked = [
+        kind
+        for wanted, kind in (
+            (sandboxes, (_sandboxes, "SANDBOXES")),
+            (front, (_front, "FRONT")),
+            (store, (_store, "STORE")),
+            (scaling, (_scaling, "SCALING")),
+        )
+        if wanted
+    ]
+    if len(asked) > 1:
+        raise InputError(
+            "each kind is measured by itself; give one of --sandboxes, --front, --store and --scaling"
+        )
+    return asked[0] if asked else (_evaluations, "FIGURES")
+
+
+def _scaling(quick: bool, say: Say) -> Found:
+    bench = import_module("bench.scaling")
+    facts, found = asyncio.run(bench.run(load(Settings), bench.QUICK if quick else bench.FULL, say))
+    return facts, bench.grids(found), {"facts": facts, **asdict(found)}
+
+
 def _evaluations(quick: bool, say: Say) -> Found:
     bench, tables = import_module("bench.run"), import_module("bench.tables")
     found = asyncio.run(bench.run(load(Settings), bench.QUICK if quick else bench.FULL, say))
     return found.facts, tables.grids(found.figures, found.ratios), asdict(found)
+
+
+def _front(quick: bool, say: Say) -> Found:
+    bench = import_module("bench.front")
+    facts, found = asyncio.run(bench.run(load(Settings), bench.QUICK if quick else bench.FULL, say))
+    ratios = [asdict(each) for each in bench.ratios(found)]
+    return facts, bench.grids(found), {"facts": facts, **asdict(found), "ratios": ratios}
+
+
+def _store(quick: bool, say: Say) -> Found:
+    bench = import_module("bench.store_scale")
+    facts, found = asyncio.run(bench.run(bench.QUICK if quick else bench.FULL, say))
+    info = found.info.model_dump(mode="json")
+    ratios = [asdict(each) for each in bench.ratios(found)]
+    paces = {"closed": found.closed, "let_go": found.let_go}
+    figures = {"facts": facts, "seconds": found.seconds, "store": info, "paces": paces, "ratios": ratios}
+    return facts, bench.grids(found), figures
 
 
 def _sandboxes(quick: bool, say: Say) -> Found:

@@ -8,9 +8,8 @@ import typer
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
 
-from cli import foreground
 from cli.exits import Exit
-from cli.migration import opened_store, operator, parse_rule
+from cli.migration import on_store, operator, parse_rule
 from cli.terminal.gates_view import render_refusal
 from cli.terminal.machine import print_json
 from cli.terminal.rollout_view import render_change, render_log, render_moment, render_plan, render_status
@@ -19,7 +18,6 @@ from crucible.rollout.assessment import Assessment
 from crucible.rollout.pilot import Moment, drive
 from crucible.rollout.plan import plan
 from crucible.rollout.stage import Rollout, Stage
-from crucible.settings import Settings, load
 from crucible.store.rollout import Change, RolloutStore
 
 app = typer.Typer(
@@ -208,11 +206,7 @@ def run(
 
 
 def _on_store(work: Callable[[RolloutStore], Awaitable[Any]]) -> Any:
-    async def done() -> Any:
-        async with opened_store(load(Settings)) as store:
-            return await work(store.rollout)
-
-    return foreground.run(done())
+    return on_store(lambda store: work(store.rollout))
 
 
 def _change(work: Callable[[RolloutStore], Awaitable[Change]], as_json: bool) -> None:

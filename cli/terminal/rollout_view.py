@@ -15,7 +15,7 @@ from crucible.rollout.audit import AuditEntry
 from crucible.rollout.inputs import ALL
 from crucible.rollout.pilot import Moment
 from crucible.rollout.plan import Step
-from crucible.rollout.stage import Rollout, RouteRule, Stage
+from crucible.rollout.stage import Rollout, RouteRule, Stage, stage_in_words
 from crucible.rollout.status import RolloutStatus
 
 _CAUSES_SHOWN = 3
@@ -37,11 +37,6 @@ def stage_line(stage: Stage, share: float) -> Text:
         else:
             line.append(each.value, style="dim")
     return line
-
-
-def stage_in_words(stage: Stage, share: float) -> str:
-    """``shadow``, ``canary 5 %``."""
-    return f"{stage} {share:g} %" if stage is Stage.CANARY else stage.value
 
 
 def render_plan(rollout: Rollout, steps: Sequence[Step]) -> RenderableType:

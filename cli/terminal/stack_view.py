@@ -19,6 +19,8 @@ _STATE_STYLES = {
     ServiceState.STOPPED: "dim",
 }
 
+NO_GATEWAY = "none, for nginx is not installed; on Debian: apt install nginx"
+
 
 @contextmanager
 def starting_view(console: Console | None = None) -> Iterator[Callable[[str, str], None]]:
@@ -56,6 +58,8 @@ def render_urls(state: StackState) -> RenderableType:
     for name, url in {**urls, "Flower": state.flower_url}.items():
         if url:
             table.add_row(name, Text(url, style="bold"))
+    if state.gateway_url is None and not state.ephemeral:
+        table.add_row("gateway", Text(NO_GATEWAY, style="yellow"))
     return table
 
 

@@ -14,12 +14,15 @@ MAX_PROGRAM_BYTES = 10 * 1024 * 1024
 class Limits(Frozen):
     """What a program may use. Seconds, MiB, KiB and counts; no program ever has a network."""
 
-    wall_s: Annotated[float, Field(ge=0.1, le=600)] = 10
-    cpu_s: Annotated[float, Field(ge=0.1, le=600)] = 5
-    memory_mb: Annotated[int, Field(ge=16, le=8192)] = 256
-    processes: Annotated[int, Field(ge=1, le=1024)] = 64
-    output_kb: Annotated[int, Field(ge=1, le=65536)] = 1024
-    disk_mb: Annotated[int, Field(ge=1, le=4096)] = 64
+    wall_s: Annotated[float, Field(ge=0.1, le=600, title="Wall time (s)")] = 10
+    cpu_s: Annotated[float, Field(ge=0.1, le=600, title="CPU time (s)")] = 5
+    memory_mb: Annotated[int, Field(ge=16, le=8192, title="Memory (MiB)")] = 256
+    processes: Annotated[int, Field(ge=1, le=1024, title="Processes")] = 64
+    output_kb: Annotated[int, Field(ge=1, le=65536, title="Output (KiB)")] = 1024
+    disk_mb: Annotated[int, Field(ge=1, le=4096, title="Files (MiB)")] = 64
+
+
+_Outcomes = Annotated[tuple[Outcome, ...], Field(min_length=1)]
 
 
 class Expectation(Frozen):
@@ -32,15 +35,18 @@ class Expectation(Frozen):
     exit_code: int | None = None
     signal: str | None = None
     stdout: str | None = None
-    outcome: Annotated[tuple[Outcome, ...], Field(min_length=1)] | None = None
+    outcome: _Outcomes | None = None
     deterministic: bool | None = None
 
-    @field_validator("outcome", mode="before")
+    @field_validator("outcome", mode="before", json_schema_input_type=Outcome | _Outcomes | None)
     @classmethod
     def _one_outcome_is_a_list_of_one(cls, value: Any) -> Any:
         if isinstance(value, str):
             return (value,)
         return tuple(value) if isinstance(value, list) else value
+
+
+Tag = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Evaluation(Frozen):
@@ -57,15 +63,28 @@ class Evaluation(Frozen):
     stdin: str = ""
     limits: Limits = Limits()
     priority: Annotated[int, Field(ge=0, le=9)] = 5
-    tags: tuple[str, ...] = ()
+    tags: Annotated[tuple[Tag, ...], Field(max_length=64)] = ()
     expect: Expectation = Expectation()
     source: str | None = None
     tenant: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
-    @field_validator("expect", "limits", mode="before")
+    @field_validator("expect", mode="before", json_schema_input_type=Expectation | None)
     @classmethod
-    def _null_is_the_default(cls, value: Any) -> Any:
+    def _null_expects_nothing(cls, value: Any) -> Any:
         return {} if value is None else value
+
+    @field_validator("limits", mode="before", json_schema_input_type=Limits | None)
+    @classmethod
+    def _null_is_the_usual_limits(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @field_validator("id", "language", "tags", "tenant")
+    @classmethod
+    def _holds_no_nul(cls, value: Any) -> Any:
+        for text in (value,) if isinstance(value, str) else value or ():
+            if "\0" in text:
+                raise ValueError("holds a NUL character, which no name has")
+        return value
 
     @field_validator("code", "stdin")
     @classmethod

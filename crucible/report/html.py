@@ -1,25 +1,17 @@
 """The report of a sweep as one page that needs nothing but itself: no network, no script to be read."""
 
-import re
 from base64 import b64encode
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 
-from jinja2 import Environment
-from markupsafe import Markup, escape
-
 from crucible.models import Classification, Comparison, SweepReport
-from crucible.report import plot, sides, words
-from crucible.report.diff import DiffLine
-from crucible.report.templating import asset, environment
-from crucible.report.visible import visible_text
+from crucible.report import plot, words
+from crucible.report.reading import reading_environment
+from crucible.report.templating import asset
 
 OPEN_AT_FIRST = 3
 """How many mismatches are unfolded when the page opens."""
-
-_NAMES = {"␍": "CR", "␊": "LF", "␀": "NUL"}
-_SYMBOL = re.compile(r"(\\x[0-9a-f]{2}|[·→␍␊␀]|⟨[0-9,]+ bytes⟩)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +28,12 @@ class Section:
 
 def render_html(report: SweepReport) -> str:
     """The whole page. Everything that came from outside is made visible and escaped."""
-    style, script = asset("palette.css", "report.css", "plot.css"), asset("report.js")
+    style, script = (
+        asset("palette.css", "base.css", "comparison.css", "report.css", "plot.css"),
+        asset("report.js"),
+    )
     return (
-        _environment()
+        reading_environment()
         .get_template("report.html.jinja")
         .render(
             report=report,
@@ -89,48 +84,6 @@ def sections(report: SweepReport) -> tuple[Section, ...]:
     return tuple(chapter for chapter in chapters if chapter.comparisons)
 
 
-def _environment() -> Environment:
-    made = environment()
-    made.filters |= {
-        "visible": visible_text,
-        "symbols": _symbols,
-        "changed": _changed,
-        "seconds": words.seconds,
-        "many": words.many,
-        "moment": _moment,
-    }
-    made.globals |= {"words": words, "sides": sides, "drawing": plot}
-    return made
-
-
 def _hash(inline: str) -> str:
     """The hash by which the page's own policy lets this one inline element work, and no other."""
     return "sha256-" + b64encode(sha256(inline.encode()).digest()).decode()
-
-
-def _symbols(text: str) -> Markup:
-    """Safe text with what stands for unseen bytes set apart."""
-    return Markup().join(
-        _symbol(part) if index % 2 else escape(part) for index, part in enumerate(_SYMBOL.split(text))
-    )
-
-
-def _symbol(symbol: str) -> Markup:
-    """One symbol; those that many fonts lack carry the name that the style sheet draws instead."""
-    if symbol in _NAMES:
-        return Markup('<i data-name="{}">{}</i>').format(_NAMES[symbol], symbol)
-    return Markup("<i>{}</i>").format(symbol)
-
-
-def _changed(line: DiffLine) -> Markup:
-    """The text of a line of a diff, the part that differs from its counterpart marked."""
-    start, end = line.changed
-    if start == end:
-        return _symbols(line.text)
-    parts = (line.text[:start], line.text[start:end], line.text[end:])
-    before, between, after = (_symbols(part) for part in parts)
-    return before + Markup("<mark>{}</mark>").format(between) + after
-
-
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%-d %B %Y, %H:%M:%S UTC")

@@ -2,14 +2,14 @@
 
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 
-def environment() -> Environment:
-    """Templates of this package, in which everything is escaped that is not marked as safe."""
+def environment(*loaders: BaseLoader) -> Environment:
+    """Templates of this package and, before them, of ``loaders``: what is not marked as safe is escaped."""
     return Environment(
-        loader=PackageLoader("crucible.report"),
+        loader=ChoiceLoader([*loaders, PackageLoader("crucible.report")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

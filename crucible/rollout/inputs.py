@@ -54,8 +54,9 @@ class NoiseCount(Frozen):
 class LegTimes(Frozen):
     """One quantity of both legs in seconds: the values at the ranks that bound legacy's and Celery's p95.
 
-    ``legacy_low`` is the value at legacy's lower rank, ``celery_high`` the one at Celery's upper rank; null
-    while there are too few pairs for such a rank. ``pairs`` is how many both legs ran.
+    ``legacy_low`` is the value at legacy's lower rank, ``celery_high`` the one at Celery's upper rank, each
+    rounded against Celery by at most 1 %; null while there are too few pairs for such a rank.
+    ``pairs`` is how many both legs ran.
     """
 
     pairs: Number = 0

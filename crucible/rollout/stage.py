@@ -30,6 +30,11 @@ class Stage(StrEnum):
         return list(Stage).index(self)
 
 
+def stage_in_words(stage: Stage, share: float) -> str:
+    """``shadow``, ``canary 5 %``."""
+    return f"{stage} {share:g} %" if stage is Stage.CANARY else stage.value
+
+
 class RouteRule(Frozen):
     """Evaluations that go by a share of their own; the first rule that fits one decides.
 

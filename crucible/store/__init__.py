@@ -12,12 +12,14 @@ from crucible.store.entries import (
     Work,
 )
 from crucible.store.ownership import Owner
+from crucible.store.repeated import Repeatable
 from crucible.store.store import Store
 
 __all__ = [
     "NOISE_RUN",
     "LedgerRow",
     "Owner",
+    "Repeatable",
     "RunObservation",
     "Settled",
     "Store",

@@ -6,7 +6,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, FromClause, event, make_url
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -24,6 +25,10 @@ _DRIVERS = {
 
 _OPTIONS = frozenset({"host", "port", "prepared_statement_cache_size", "ssl"})
 """What may follow the question mark: anything else would be a ``TypeError`` deep in the driver."""
+
+
+_SQLITE_STILL = {"still": True}
+_POSTGRES_STILL = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 def sqlite_url(path: Path) -> str:
@@ -65,6 +70,7 @@ class Database:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self._engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
         self._writer = self._engine.execution_options(writes=True)
+        self._still = self._engine.execution_options(**(_SQLITE_STILL if self.is_sqlite else _POSTGRES_STILL))
         self._turn: AbstractAsyncContextManager[Any] = Lock() if self.is_sqlite else nullcontext()
 
     @asynccontextmanager
@@ -77,6 +83,12 @@ class Database:
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reading. Each statement sees the store as it is at that moment."""
         async with self._faults_translated(), self._engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reading. Every statement sees the store as the first one does."""
+        async with self._faults_translated(), self._still.connect() as connection:
             yield connection
 
     async def close(self) -> None:
@@ -92,16 +104,35 @@ class Database:
 
 
 def _postgres_engine(url: URL) -> AsyncEngine:
-    return create_async_engine(url, pool_pre_ping=True, connect_args={"timeout": CONNECT_TIMEOUT_S})
+    engine = create_async_engine(url, pool_pre_ping=True, connect_args={"timeout": CONNECT_TIMEOUT_S})
+    event.listen(engine.sync_engine, "connect", _without_compiling)
+    return engine
+
+
+def _without_compiling(connection: Any, _record: object) -> None:
+    # The store asks little at a time. Where Postgres overestimates that, compiling costs more than running.
+    cursor = connection.cursor()
+    cursor.execute("SET jit = off")
+    cursor.close()
+    connection.commit()
 
 
 def _sqlite_engine(url: URL) -> AsyncEngine:
     # Without an isolation level Python's driver leaves transactions to ``_begin``; by itself it would
     # begin them too late and leave statements that define tables outside.
     engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None})
+    engine.dialect.statement_compiler = _HintedCompiler
     event.listen(engine.sync_engine, "connect", _prepare)
     event.listen(engine.sync_engine, "begin", _begin)
     return engine
+
+
+class _HintedCompiler(SQLiteCompiler):
+    """Writes down which index a statement names, which the dialect would leave out."""
+
+    def get_from_hint_text(self, _table: FromClause, text: str | None) -> str | None:
+        """What follows the name of the table."""
+        return text
 
 
 def _prepare(connection: Any, _record: object) -> None:
@@ -114,5 +145,8 @@ def _prepare(connection: Any, _record: object) -> None:
 def _begin(connection: Connection) -> None:
     # A transaction that starts by reading and then writes can fail at once when another has written
     # in between, however long it may wait. Taking the write lock first makes it wait its turn.
-    if connection.get_execution_options().get("writes"):
+    options = connection.get_execution_options()
+    if options.get("writes"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+    elif options.get("still"):
+        connection.exec_driver_sql("BEGIN")

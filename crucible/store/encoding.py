@@ -1,17 +1,17 @@
 """Values to rows and back. Only observations repeat in their JSON what columns beside it say."""
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import orjson
-from pydantic import ValidationError
 from sqlalchemy import Row
 
 from crucible.errors import StoreError
 from crucible.models import LEGS, Comparison, Evaluation, Leg, Observation
 from crucible.rollout.stage import Route
 from crucible.store.entries import LedgerRow, Submission, Work
+from crucible.store.packing import packed, unpacked
 
 T = TypeVar("T")
 Values = dict[str, Any]
@@ -27,7 +27,11 @@ _COMPARISON_KEYS = {
 
 
 def submission_values(
-    submission: Submission, route: Route | None, now: datetime, owner: str | None
+    submission: Submission,
+    route: Route | None,
+    now: datetime,
+    owner: str | None,
+    traceparent: str | None = None,
 ) -> Values:
     """The ledger row of a new submission; ``route`` is null for what is no traffic."""
     evaluation = submission.evaluation
@@ -48,6 +52,7 @@ def submission_values(
         "epoch": None if route is None else route.epoch,
         "reference": submission.reference,
         "owner": owner,
+        "traceparent": traceparent,
     }
 
 
@@ -63,6 +68,25 @@ def settlement_values(comparison: Comparison) -> Values:
     }
 
 
+def sweep_values(sweep_id: str, parameters: Mapping[str, Any], owner: str | None) -> Values:
+    """The row of a sweep that begins now."""
+    return {
+        "id": sweep_id,
+        "started_at": datetime.now(UTC),
+        "parameters": orjson.dumps(parameters).decode(),
+        "owner": owner,
+    }
+
+
+def tag_values(submissions: Iterable[Submission]) -> list[Values]:
+    """A row for each tag of each evaluation."""
+    return [
+        {"tag": tag, "evaluation_id": each.id}
+        for each in submissions
+        for tag in dict.fromkeys(each.evaluation.tags)
+    ]
+
+
 def observation_values(
     evaluation_id: str,
     run: int,
@@ -70,7 +94,11 @@ def observation_values(
     celery: Observation | None,
     waited_s: Mapping[Leg, float] | None = None,
 ) -> list[Values]:
-    """A row for each side that is there."""
+    """A row for each side that is there.
+
+    Run 0 is written once, both sides in one transaction: what they have in common is in legacy's row then.
+    """
+    twins = {"celery": legacy if run == 0 else None}
     return [
         {
             "evaluation_id": evaluation_id,
@@ -80,7 +108,7 @@ def observation_values(
             "duration_s": seen.duration_s,
             "cpu_s": seen.cpu_s,
             "executor": seen.executor,
-            "body": seen.model_dump_json(exclude_defaults=True),
+            "body": packed(seen, twins.get(leg)),
             "waited_s": (waited_s or {}).get(leg),
         }
         for leg, seen in zip(LEGS, (legacy, celery), strict=True)
@@ -92,7 +120,7 @@ def decoded(read: Callable[[str], T], body: str, where: str) -> T:
     """``read(body)``; raises ``StoreError`` naming ``where`` when no version of Crucible wrote that."""
     try:
         return read(body)
-    except (ValidationError, orjson.JSONDecodeError) as error:
+    except ValueError as error:  # pydantic's and orjson's are such
         problem = str(error).splitlines()[0]
         raise StoreError(f"the store's {where} cannot be read ({problem}); put back a copy") from error
 
@@ -109,6 +137,7 @@ def work_of(row: Row[Any]) -> Work:
         evaluation_of(row),
         None if row.route is None else route_of(row),
         None if row.recorded is None else observation_of(row.recorded, row.id, "legacy"),
+        row.traceparent,
     )
 
 
@@ -117,18 +146,20 @@ def route_of(row: Row[Any]) -> Route:
     return decoded(Route.model_validate_json, row.route, f"route of {row.id}")
 
 
-def observation_of(body: str, evaluation_id: str, leg: Leg, run: int = 0) -> Observation:
-    """The observation in ``body``."""
+def observation_of(
+    body: str, evaluation_id: str, leg: Leg, run: int = 0, legacy: Observation | None = None
+) -> Observation:
+    """The observation in ``body``; ``legacy`` is that leg's of the same run, where there is one."""
     where = f"observation of {evaluation_id}, {leg} leg, run {run}"
-    return decoded(Observation.model_validate_json, body, where)
+    return decoded(lambda text: unpacked(text, legacy), body, where)
 
 
 def comparison_of(row: Row[Any]) -> Comparison:
     """The comparison in a settled row of ``queries.ledger_rows``, with the observations of run 0."""
-    legacy, celery = (
-        observation_of(body, row.id, leg) if body is not None else None
-        for leg, body in zip(LEGS, (row.legacy_body, row.celery_body), strict=True)
-    )
+    legacy = None if row.legacy_body is None else observation_of(row.legacy_body, row.id, "legacy")
+    celery = None
+    if row.celery_body is not None:
+        celery = observation_of(row.celery_body, row.id, "celery", legacy=legacy)
 
     def read(body: str) -> Comparison:
         return Comparison(
@@ -163,4 +194,5 @@ def ledger_row_of(row: Row[Any]) -> LedgerRow:
         classification=row.classification,
         comparison=None if row.classification is None else comparison_of(row),
         route=None if row.route is None else route_of(row),
+        traceparent=row.traceparent,
     )

@@ -40,12 +40,14 @@ class Work(NamedTuple):
     """An evaluation as a flow needs it. ``route`` is null where both legs run it without further ado.
 
     ``recorded`` is what legacy answered to the same program before, where that stands in for the legacy leg.
+    ``traceparent`` is the root of its trace.
     """
 
     id: str
     evaluation: Evaluation
     route: Route | None = None
     recorded: Observation | None = None
+    traceparent: str | None = None
 
 
 class Settled(NamedTuple):
@@ -72,6 +74,7 @@ class LedgerRow(Frozen):
     classification: Classification | None
     comparison: Comparison | None
     route: Route | None = None
+    traceparent: str | None = None
 
 
 class RunObservation(NamedTuple):

@@ -15,6 +15,12 @@ from crucible.store.tables import evaluations, sweeps
 CRASHED = "crashed"
 """Stands in the place of a verdict where the process that ran a sweep ended before it had one."""
 
+CANCELLED = "cancelled"
+"""The same where a sweep was cancelled, or failed and its rest was settled so."""
+
+NOT_SWEPT = "not swept"
+"""The same where there was nothing that could be swept."""
+
 Owner = str | None
 """Null: entered by nobody who would go on with it."""
 
@@ -55,8 +61,15 @@ class OwnershipStore:
 
         One that comes back and finishes its sweep after all puts its report in the place of that.
         """
-        theirs = _is(sweeps, owner) & sweeps.c.finished_at.is_(None)
-        ended = update(sweeps).where(theirs).values(finished_at=datetime.now(UTC), verdict=CRASHED)
+        return await self._end_sweeps(_is(sweeps, owner), CRASHED)
+
+    async def end_sweep(self, sweep_id: str, verdict: str) -> None:
+        """Mark a sweep as ended by ``verdict``, or a word in its place; one that has an end keeps that."""
+        await self._end_sweeps(sweeps.c.id == sweep_id, verdict)
+
+    async def _end_sweeps(self, which: ColumnElement[bool], verdict: str) -> list[str]:
+        ended = update(sweeps).where(which, sweeps.c.finished_at.is_(None))
+        ended = ended.values(finished_at=datetime.now(UTC), verdict=verdict)
         async with self._database.write() as connection:
             return list(await connection.scalars(ended.returning(sweeps.c.id)))
 

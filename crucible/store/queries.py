@@ -12,20 +12,33 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
-    func,
+    insert,
     select,
     tuple_,
     union,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from crucible.models import Classification, Leg
-from crucible.store.tables import evaluations, observations
+from crucible.store.tables import evaluations, observations, sweeps
 
 Position = tuple[str, str]
 """Where a page of timings ended: classification and id of its last row."""
+
+
+def enter() -> ReturningInsert[Any]:
+    """Insert ledger rows that must not be there yet, returning what their sweeps' totals need."""
+    return insert(evaluations).returning(evaluations.c.sweep_id, evaluations.c.classification)
+
+
+def enter_once(*, on_sqlite: bool) -> ReturningInsert[Any]:
+    """As ``enter``; rows that are there already are left alone, and not returned."""
+    fresh = sqlite.insert(evaluations) if on_sqlite else postgresql.insert(evaluations)
+    returned = (evaluations.c.sweep_id, evaluations.c.classification)
+    return fresh.on_conflict_do_nothing().returning(*returned)
 
 
 def new_rows(table: Table, *, on_sqlite: bool) -> Insert:
@@ -35,12 +48,24 @@ def new_rows(table: Table, *, on_sqlite: bool) -> Insert:
     return postgresql.insert(table).on_conflict_do_nothing()
 
 
+def begin_sweep(*, on_sqlite: bool) -> Insert:
+    """Insert a sweep; one that is there and has not ended gets the new values."""
+    new = sqlite.insert(sweeps) if on_sqlite else postgresql.insert(sweeps)
+    changed = {name: new.excluded[name] for name in ("started_at", "parameters", "owner")}
+    return new.on_conflict_do_update(
+        index_elements=[sweeps.c.id], set_=changed, where=sweeps.c.finished_at.is_(None)
+    )
+
+
 def lock_rows(ids: Sequence[str]) -> Select[Any]:
     """What settling needs of rows. All lock in one order, so that no two writers wait for each other."""
     return (
         select(
             evaluations.c.id,
+            evaluations.c.sweep_id,
             evaluations.c.classification,
+            evaluations.c.unexpected,
+            evaluations.c.cause,
             evaluations.c.reruns,
             evaluations.c.route,
             evaluations.c.reference,
@@ -84,7 +109,13 @@ def work(ids: Sequence[str]) -> Select[Any]:
     """Ids, payloads, routes and recorded legacy answers, in no order."""
     legacy, _ = _sides()
     return (
-        select(evaluations.c.id, evaluations.c.payload, evaluations.c.route, legacy.c.body.label("recorded"))
+        select(
+            evaluations.c.id,
+            evaluations.c.payload,
+            evaluations.c.route,
+            evaluations.c.traceparent,
+            legacy.c.body.label("recorded"),
+        )
         .outerjoin_from(
             evaluations,
             legacy,
@@ -101,12 +132,6 @@ def work(ids: Sequence[str]) -> Select[Any]:
 def payloads(ids: Sequence[str]) -> Select[tuple[str, str]]:
     """Ids and payloads, in no order."""
     return select(evaluations.c.id, evaluations.c.payload).where(evaluations.c.id.in_(ids))
-
-
-def counts(sweep_id: str) -> Select[Any]:
-    """Rows of classification or null, unexpected, and their number, as of one moment."""
-    columns = (evaluations.c.classification, evaluations.c.unexpected)
-    return select(*columns, func.count()).where(evaluations.c.sweep_id == sweep_id).group_by(*columns)
 
 
 def ledger_rows() -> Select[Any]:

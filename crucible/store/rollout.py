@@ -1,6 +1,6 @@
 """The migration in the store: where it stands, what was counted, and every change of it."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,7 +18,7 @@ from crucible.rollout.transition import back, changed, forward, into_epoch
 from crucible.store import rollout_state
 from crucible.store.database import Database
 from crucible.store.encoding import comparison_of
-from crucible.store.replay import Verification, assessed, verify
+from crucible.store.replay import assessed
 from crucible.store.rollout_inputs import (
     mismatches,
     random_reference,
@@ -28,6 +28,7 @@ from crucible.store.rollout_inputs import (
 )
 from crucible.store.rollout_state import Reason, State, newest_seq, read_epoch, read_state, write_state
 from crucible.store.tally import Moves
+from crucible.store.verification import Verification, verify
 
 
 class Change(NamedTuple):
@@ -197,13 +198,16 @@ class RolloutStore:
         Those from which a sentinel differed are drawn no more: time may have passed over them.
         """
         async with self._database.read() as connection:
-            found: str | None = await connection.scalar(random_reference())
-        return found
+            return await random_reference(connection)
 
-    async def unconfirmed(self, limit: int) -> list[str]:
-        """At most ``limit`` mismatches of traffic that were never run again, the oldest first."""
+    async def unconfirmed(self, limit: int, settled_ago: timedelta = timedelta(0)) -> list[str]:
+        """At most ``limit`` mismatches of traffic that were never run again, the oldest first.
+
+        Those that were settled less than ``settled_ago`` ago are left out.
+        """
+        before = datetime.now(UTC) - settled_ago
         async with self._database.read() as connection:
-            return list(await connection.scalars(unconfirmed(limit)))
+            return list(await connection.scalars(unconfirmed(before, limit)))
 
     async def mismatches(self, epoch: int, after_id: str, limit: int) -> list[Comparison]:
         """At most ``limit`` mismatches of traffic in ``epoch`` with ids above ``after_id``, by id."""
@@ -212,8 +216,11 @@ class RolloutStore:
             return [comparison_of(row) for row in rows]
 
     async def verify(self) -> Verification:
-        """Recompute every decision from raw pairs, and say where the books say otherwise."""
-        async with self._database.read() as connection:
+        """Recompute every decision from raw pairs, and say where the books say otherwise.
+
+        All of it as of one moment, so that others may go on meanwhile.
+        """
+        async with self._database.snapshot() as connection:
             return await verify(connection)
 
 

@@ -1,20 +1,31 @@
 """Everything that gates decide on, read in one transaction."""
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.evidence import rank_bounds
-from crucible.models import Classification
+from crucible.ids import random_id
+from crucible.models import LEGS, Classification
 from crucible.rollout.epoch import Epoch
 from crucible.rollout.inputs import Columns, EpochInputs, LegTimes, MutantCount, NoiseCount
+from crucible.store.buckets import lower_s, upper_s
 from crucible.store.queries import ledger_rows
 from crucible.store.rollout_state import newest_seq
-from crucible.store.rollout_tables import COLUMNS, counters, detectors, evidence, tallies
-from crucible.store.tables import evaluations, observations
+from crucible.store.rollout_tables import COLUMNS, counters, detectors, tallies
+from crucible.store.tables import evaluations
+from crucible.store.totals_tables import times
+
+CAUSE, MUTANT, UNPLANTED = "cause:", "mutant:", "unplanted"
+"""Names of counters, or how they begin: mismatches by cause, planted faults by kind, pairs since the last."""
+
+DIFFERED = (Classification.MISMATCH, Classification.NONDETERMINISTIC)
+"""What has become of a sentinel whose reference is drawn no more."""
 
 NOISE = ("reruns", "only_celery", "only_legacy")
 _MOST_CAUSES = 20
@@ -23,26 +34,25 @@ _MOST_CAUSES = 20
 async def read_inputs(connection: AsyncConnection, epoch: Epoch) -> EpochInputs:
     """What was counted in ``epoch`` until now."""
     numbers = await _counters(connection, epoch.number)
+    causes = _of_kind(numbers, CAUSE)
     waiting = and_(evaluations.c.epoch == epoch.number, evaluations.c.classification.is_(None))
     oldest = datetime.now(UTC) - timedelta(seconds=epoch.key.policy.patience_s)
-    mismatch = and_(
-        evaluations.c.epoch == epoch.number, evaluations.c.classification == Classification.MISMATCH
-    )
     return EpochInputs(
         epoch=epoch.number,
         seq=await newest_seq(connection),
         strata=await read_tallies(connection, epoch.number),
         overdue=await _number(connection, and_(waiting, evaluations.c.submitted_at < oldest)),
-        unconfirmed=await _number(connection, and_(mismatch, evaluations.c.reruns == 0)),
-        mutants=await _mutants(connection, epoch.number),
-        pairs_since_mutant=await _pairs_since_mutant(connection, epoch.number),
+        unconfirmed=await connection.scalar(
+            _unconfirmed(func.count()).where(evaluations.c.epoch == epoch.number)
+        )
+        or 0,
+        mutants=_mutants(_of_kind(numbers, MUTANT)),
+        pairs_since_mutant=numbers.get(UNPLANTED, 0),
         noise=NoiseCount(**{name: numbers.get(f"noise:{name}", 0) for name in NOISE}),
-        rule_uses={
-            name.removeprefix("rule:"): number for name, number in numbers.items() if name.startswith("rule:")
-        },
+        rule_uses=_of_kind(numbers, "rule:"),
         execution=await _times(connection, epoch, "duration_s"),
         waiting_time=await _times(connection, epoch, "waited_s"),
-        causes=await _causes(connection, mismatch),
+        causes=dict(sorted(causes.items(), key=lambda each: (-each[1], each[0]))[:_MOST_CAUSES]),
     )
 
 
@@ -56,24 +66,31 @@ async def read_tallies(connection: AsyncConnection, epoch: int) -> dict[str, Col
     }
 
 
-def random_reference() -> Select[tuple[str]]:
-    """One matched evaluation of traffic, drawn at random, unless a sentinel from it has differed."""
+async def random_reference(connection: AsyncConnection) -> str | None:
+    """One matched evaluation of traffic, drawn at random, unless a sentinel from it has differed.
+
+    An id is drawn between the first and the last, and the next one there is taken: an index is asked a few
+    times, however many there are.
+    """
+    # Each in a query of its own: SQLite looks up one end of an index, but for both it reads all of it.
+    ends = (select(end(evaluations.c.id)).where(MATCHED_TRAFFIC) for end in (func.min, func.max))
+    first, last = (await connection.execute(select(*(end.scalar_subquery() for end in ends)))).one()
+    if first is None:
+        return None
+    drawn = random_id(first, last)
+    ahead = _references().where(evaluations.c.id >= drawn).order_by(evaluations.c.id)
+    behind = _references().where(evaluations.c.id < drawn).order_by(evaluations.c.id.desc())
+    found: str | None = await connection.scalar(ahead.limit(1))
+    return found or await connection.scalar(behind.limit(1))
+
+
+def _references() -> Select[tuple[str]]:
     sentinel = evaluations.alias("sentinel")
     differed = exists().where(
         sentinel.c.reference == evaluations.c.id,
-        sentinel.c.classification.in_((Classification.MISMATCH, Classification.NONDETERMINISTIC)),
+        sentinel.c.classification.in_(DIFFERED),
     )
-    return (
-        select(evaluations.c.id)
-        .where(
-            evaluations.c.classification == Classification.MATCH,
-            evaluations.c.epoch.is_not(None),
-            evaluations.c.reference.is_(None),
-            ~differed,
-        )
-        .order_by(func.random())
-        .limit(1)
-    )
+    return select(evaluations.c.id).where(MATCHED_TRAFFIC, ~differed)
 
 
 def mismatches(epoch: int, after_id: str, limit: int) -> Select[Any]:
@@ -90,24 +107,28 @@ def mismatches(epoch: int, after_id: str, limit: int) -> Select[Any]:
     )
 
 
-def unconfirmed(limit: int) -> Select[tuple[str]]:
-    """Mismatches of traffic that were never run again."""
-    return (
-        select(evaluations.c.id)
-        .where(
-            evaluations.c.epoch.is_not(None),
-            evaluations.c.classification == Classification.MISMATCH,
-            evaluations.c.reruns == 0,
-        )
-        .order_by(evaluations.c.id)
-        .limit(limit)
-    )
+def unconfirmed(before: datetime, limit: int) -> Select[tuple[str]]:
+    """Mismatches of traffic that were settled by then and never run again."""
+    ids = _unconfirmed(evaluations.c.id).where(evaluations.c.settled_at <= before)
+    return ids.order_by(evaluations.c.id).limit(limit)
+
+
+def _unconfirmed(wanted: ColumnElement[Any]) -> Select[Any]:
+    # SQLite would rather go through all mismatches, not knowing how few of them the index for these holds.
+    found = select(wanted).select_from(evaluations).where(UNCONFIRMED)
+    return found.with_hint(evaluations, "INDEXED BY evaluations_unconfirmed", "sqlite")
 
 
 async def read_detectors(connection: AsyncConnection, epoch: int) -> dict[str, float]:
     """The logarithm of each detector's statistic, by stratum."""
     query = select(detectors.c.stratum, detectors.c.log_m).where(detectors.c.epoch == epoch)
     return {row.stratum: row.log_m for row in await connection.execute(query.order_by(detectors.c.stratum))}
+
+
+async def read_counter(connection: AsyncConnection, epoch: int, name: str) -> int:
+    """What one counter of ``epoch`` stands at."""
+    query = select(counters.c.number).where(counters.c.epoch == epoch, counters.c.name == name)
+    return await connection.scalar(query) or 0
 
 
 async def _counters(connection: AsyncConnection, epoch: int) -> Mapping[str, int]:
@@ -117,84 +138,69 @@ async def _counters(connection: AsyncConnection, epoch: int) -> Mapping[str, int
     return {row.name: row.number for row in rows}
 
 
+def _of_kind(numbers: Mapping[str, int], kind: str) -> dict[str, int]:
+    """The counters that there is something in, by what follows ``kind`` in their names."""
+    return {
+        name.removeprefix(kind): number
+        for name, number in numbers.items()
+        if number and name.startswith(kind)
+    }
+
+
 async def _number(connection: AsyncConnection, condition: ColumnElement[bool]) -> int:
     query = select(func.count()).select_from(evaluations).where(condition)
     return await connection.scalar(query) or 0
 
 
-async def _mutants(connection: AsyncConnection, epoch: int) -> dict[str, MutantCount]:
-    rows = await connection.execute(
-        select(evidence.c.mutant, evidence.c.caught, func.count().label("number"))
-        .where(evidence.c.epoch == epoch, evidence.c.mutant.is_not(None))
-        .group_by(evidence.c.mutant, evidence.c.caught)
+async def read_causes(connection: AsyncConnection, epoch: int) -> dict[str, int]:
+    """The mismatches of ``epoch`` by cause."""
+    return _of_kind(await _counters(connection, epoch), CAUSE)
+
+
+async def read_mutants(connection: AsyncConnection, epoch: int) -> dict[str, MutantCount]:
+    """The faults that were planted in ``epoch``, by kind."""
+    return _mutants(_of_kind(await _counters(connection, epoch), MUTANT))
+
+
+def _mutants(numbers: Mapping[str, int]) -> dict[str, MutantCount]:
+    kinds = {name.partition(":")[0] for name in numbers}
+    return {
+        kind: MutantCount(planted=numbers[f"{kind}:planted"], caught=numbers.get(f"{kind}:caught", 0))
+        for kind in kinds
+    }
+
+
+async def _times(connection: AsyncConnection, epoch: Epoch, quantity: str) -> LegTimes:
+    """Bounds of the values at the ranks that bound both legs' p95, of the pairs that both legs ran.
+
+    Against Celery each: legacy's is where its bucket begins, Celery's where it ends.
+    """
+    query = select(times.c.leg, times.c.bucket, times.c.number).where(
+        times.c.epoch == epoch.number, times.c.quantity == quantity
     )
-    found: dict[str, MutantCount] = {}
-    for row in rows:
-        before = found.get(row.mutant, MutantCount())
-        caught = row.number if row.caught else 0
-        found[row.mutant] = MutantCount(planted=before.planted + row.number, caught=before.caught + caught)
-    return found
-
-
-async def _pairs_since_mutant(connection: AsyncConnection, epoch: int) -> int:
-    of_epoch = evidence.c.epoch == epoch
-    newest = select(func.max(evidence.c.seq)).where(of_epoch, evidence.c.mutant.is_not(None))
-    last = await connection.scalar(newest) or 0
-    query = select(func.count()).select_from(evidence).where(of_epoch, evidence.c.seq > last)
-    return await connection.scalar(query) or 0
-
-
-async def _causes(connection: AsyncConnection, mismatch: ColumnElement[bool]) -> dict[str, int]:
-    number = func.count().label("number")
-    query = (
-        select(evaluations.c.cause, number)
-        .where(mismatch, evaluations.c.cause.is_not(None))
-        .group_by(evaluations.c.cause)
-        .order_by(number.desc(), evaluations.c.cause)
-        .limit(_MOST_CAUSES)
-    )
-    return {row.cause: row.number for row in await connection.execute(query)}
-
-
-async def _times(connection: AsyncConnection, epoch: Epoch, column: str) -> LegTimes:
-    """The values at the ranks that bound both legs' p95, of the pairs that both legs ran."""
-    pairs = await connection.scalar(_pairs(epoch.number, column).with_only_columns(func.count())) or 0
+    found: dict[str, list[tuple[int, int]]] = {leg: [] for leg in LEGS}
+    for row in await connection.execute(query.order_by(times.c.bucket)):
+        found[row.leg].append((row.bucket, row.number))
+    pairs = sum(number for _, number in found["legacy"])
     bounds = rank_bounds(pairs, alpha=epoch.key.policy.alpha)
     return LegTimes(
         pairs=pairs,
-        legacy_low=await _at_rank(connection, epoch.number, column, "legacy", bounds.lower),
-        celery_high=await _at_rank(connection, epoch.number, column, "celery", bounds.upper),
+        legacy_low=None if bounds.lower is None else lower_s(_at_rank(found["legacy"], bounds.lower)),
+        celery_high=None if bounds.upper is None else upper_s(_at_rank(found["celery"], bounds.upper)),
     )
 
 
-async def _at_rank(
-    connection: AsyncConnection, epoch: int, column: str, leg: str, rank: int | None
-) -> float | None:
-    if rank is None:
-        return None
-    value = _LEGS[leg].c[column]
-    query = _pairs(epoch, column).with_only_columns(value).order_by(value).offset(rank - 1).limit(1)
-    return await connection.scalar(query)
+def _at_rank(buckets: Sequence[tuple[int, int]], rank: int) -> int:
+    """The bucket that holds the value at ``rank``, from 1."""
+    sums = list(accumulate(number for _, number in buckets))
+    return buckets[bisect_left(sums, rank)][0]
 
 
-_LEGS = {"legacy": observations.alias("legacy"), "celery": observations.alias("celery")}
-
-
-def _pairs(epoch: int, column: str) -> Select[Any]:
-    legacy, celery = _LEGS["legacy"], _LEGS["celery"]
-    return (
-        select(legacy.c[column])
-        .select_from(evaluations)
-        .join(legacy, _is_first(legacy, "legacy"))
-        .join(celery, _is_first(celery, "celery"))
-        .where(
-            evaluations.c.epoch == epoch,
-            evaluations.c.reference.is_(None),
-            legacy.c[column].is_not(None),
-            celery.c[column].is_not(None),
-        )
-    )
-
-
-def _is_first(side: Any, leg: str) -> ColumnElement[bool]:
-    return and_(side.c.evaluation_id == evaluations.c.id, side.c.leg == leg, side.c.run == 0)
+UNCONFIRMED = text(
+    "(evaluations.classification = 'mismatch' AND evaluations.reruns = 0 AND evaluations.epoch IS NOT NULL)"
+)
+MATCHED_TRAFFIC = text(
+    "(evaluations.classification = 'match'"
+    " AND evaluations.epoch IS NOT NULL AND evaluations.reference IS NULL)"
+)
+"""Written out, as the conditions of the indexes are: a parameter could be anything."""

@@ -12,6 +12,7 @@ from crucible.rollout.epoch import Epoch, EpochKey
 from crucible.rollout.stage import Rollout
 from crucible.store.encoding import decoded
 from crucible.store.rollout_tables import audit, epochs, evidence, rollout
+from crucible.store.totals_tables import retention
 
 
 class State(NamedTuple):
@@ -52,12 +53,13 @@ async def write_state(
         raise RolloutConflict(
             f"the rollout is no longer at version {before.version}; look at it again, then decide again"
         )
-    return await _log(connection, before, after, why, seq)
+    return await log(connection, before, after, why, seq)
 
 
-async def _log(
+async def log(
     connection: AsyncConnection, before: Rollout, after: Rollout, why: Reason, seq: int
 ) -> AuditEntry:
+    """Append to the audit log; to be called under ``read_state``'s lock."""
     newest = await connection.scalar(select(audit.c.body).order_by(audit.c.seq.desc()).limit(1))
     last = None if newest is None else entry_of(newest)
     entry = AuditEntry(
@@ -88,8 +90,9 @@ async def entries(connection: AsyncConnection, newest: int | None = None) -> lis
 
 
 async def newest_seq(connection: AsyncConnection) -> int:
-    """The position of the newest evidence; 0 where there is none."""
-    return await connection.scalar(select(func.max(evidence.c.seq))) or 0
+    """The position of the newest evidence, which may be gone; 0 where there never was any."""
+    newest = await connection.scalar(select(func.max(evidence.c.seq)))
+    return max(newest or 0, await connection.scalar(select(retention.c.evidence_seq)) or 0)
 
 
 async def read_epoch(connection: AsyncConnection, number: int) -> Epoch:
@@ -97,6 +100,12 @@ async def read_epoch(connection: AsyncConnection, number: int) -> Epoch:
     row = (await connection.execute(select(epochs).where(epochs.c.number == number))).one()
     key = decoded(EpochKey.model_validate_json, row.body, f"epoch {number}")
     return Epoch(number=number, opened_at=row.opened_at, key=key)
+
+
+async def read_epochs(connection: AsyncConnection) -> dict[int, Epoch]:
+    """All epochs by number."""
+    numbers = await connection.scalars(select(epochs.c.number).order_by(epochs.c.number))
+    return {each: await read_epoch(connection, each) for each in list(numbers)}
 
 
 async def add_epoch(connection: AsyncConnection, key: EpochKey) -> int:

@@ -11,7 +11,7 @@ from sqlalchemy import Row, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.evidence import Detector
-from crucible.models import Classification, Comparison
+from crucible.models import LEGS, Classification, Comparison
 from crucible.mutants import MutantKind
 from crucible.rollout.answering import answered_by, is_orphaned
 from crucible.rollout.audit import ITSELF
@@ -21,30 +21,37 @@ from crucible.rollout.transition import back
 from crucible.store import encoding, queries
 from crucible.store.pairing import Detectors, Pair, advance, grounds, is_evidence, pair_of
 from crucible.store.planting import Planted, carries_fault, planted_in
-from crucible.store.rollout_inputs import read_detectors
+from crucible.store.rollout_inputs import CAUSE, UNPLANTED, read_counter, read_detectors
 from crucible.store.rollout_state import Reason, newest_seq, read_epoch, read_state, write_state
-from crucible.store.rollout_tables import detectors, evidence
+from crucible.store.rollout_tables import counters, detectors, evidence
 from crucible.store.tally import Moves, put
 
 
 class Settlement:
     """One transaction's worth of settling. ``open`` it, ``take`` what is due, then ``write``."""
 
-    def __init__(self, connection: AsyncConnection, rollout: Rollout, seq: int, *, on_sqlite: bool) -> None:
+    def __init__(
+        self, connection: AsyncConnection, moves: Moves, rollout: Rollout, seq: int, *, on_sqlite: bool
+    ) -> None:
         self._connection = connection
         self._on_sqlite = on_sqlite
         self._seq = seq
         self._rollout = rollout
         self._epochs: dict[int, Epoch] = {}
         self._detectors: dict[int, Detectors] = {}
-        self._moves = Moves()
+        self._moves = moves
+        self._unplanted: dict[int, int] = {}
         self._evidence: list[dict[str, Any]] = []
 
     @classmethod
-    async def open(cls, connection: AsyncConnection, *, on_sqlite: bool) -> "Settlement":
-        """Take the lock: nobody else settles traffic or changes the rollout until the transaction ends."""
+    async def open(cls, connection: AsyncConnection, moves: Moves, *, on_sqlite: bool) -> "Settlement":
+        """Take the lock: nobody else settles traffic or changes the rollout until the transaction ends.
+
+        What is to be counted is added to ``moves``, which is the caller's to write after this.
+        """
         state = await read_state(connection, lock=True)
-        return cls(connection, state.rollout, await newest_seq(connection), on_sqlite=on_sqlite)
+        seq = await newest_seq(connection)
+        return cls(connection, moves, state.rollout, seq, on_sqlite=on_sqlite)
 
     async def take(self, row: Row[Any], comparison: Comparison) -> Comparison | None:
         """``comparison`` with its answer, counted; null when legacy must run the evaluation first."""
@@ -62,10 +69,16 @@ class Settlement:
         await self._count(row, encoding.route_of(row), comparison, Classification.MISMATCH)
 
     async def write(self) -> None:
-        """Write tallies, evidence and detectors."""
-        await self._moves.write(self._connection, on_sqlite=self._on_sqlite)
+        """Write evidence and detectors, and count the faults that were planted."""
         if self._evidence:
             await self._connection.execute(insert(evidence), self._evidence)
+        for row in self._evidence:
+            if row["mutant"] is not None:
+                self._moves.count(row["epoch"], f"mutant:{row['mutant']}:planted")
+                self._moves.count(row["epoch"], f"mutant:{row['mutant']}:caught", int(row["caught"]))
+        for epoch, number in self._unplanted.items():
+            key = {"epoch": epoch, "name": UNPLANTED}
+            await put(self._connection, counters, key, {"number": number}, on_sqlite=self._on_sqlite)
         for epoch, known in self._detectors.items():
             for stratum, detector in known.items():
                 key, value = {"epoch": epoch, "stratum": stratum}, {"log_m": detector.log_m}
@@ -88,12 +101,31 @@ class Settlement:
         epoch = await self._epoch(route.epoch)
         if comparison.classification is not old:
             self._moves.move(route.epoch, route.strata, old, comparison.classification)
-        for rule in comparison.normalised_by if old is None else ():
-            self._moves.count(route.epoch, f"rule:{rule}")
+        self._count_cause(row, route, comparison)
+        if old is None:
+            self._count_first(row, route, comparison)
         counted_before = old is not None and row.reruns > 0
         if is_evidence(comparison) and not counted_before:
             planted = None if row.reference else await self._planted(epoch, comparison)
             await self._append(pair_of(route, comparison), planted, epoch)
+
+    def _count_first(self, row: Row[Any], route: Route, comparison: Comparison) -> None:
+        """What is counted of a first pair alone: the rules it needed, and how long both legs took."""
+        for rule in comparison.normalised_by:
+            self._moves.count(route.epoch, f"rule:{rule}")
+        if row.reference is not None or comparison.legacy is None or comparison.celery is None:
+            return
+        for leg, seen in zip(LEGS, (comparison.legacy, comparison.celery), strict=True):
+            self._moves.time(route.epoch, "duration_s", leg, seen.duration_s)
+        if all(leg in comparison.waited_s for leg in LEGS):
+            for leg in LEGS:
+                self._moves.time(route.epoch, "waited_s", leg, comparison.waited_s[leg])
+
+    def _count_cause(self, row: Row[Any], route: Route, comparison: Comparison) -> None:
+        if row.classification == Classification.MISMATCH and row.cause is not None:
+            self._moves.count(route.epoch, f"{CAUSE}{row.cause}", -1)
+        if comparison.classification is Classification.MISMATCH and comparison.cause is not None:
+            self._moves.count(route.epoch, f"{CAUSE}{comparison.cause}")
 
     async def _planted(self, epoch: Epoch, comparison: Comparison) -> Planted | None:
         if not carries_fault(epoch.key, comparison):
@@ -114,6 +146,9 @@ class Settlement:
                 "caught": None if planted is None else planted.caught,
             }
         )
+        if epoch.number not in self._unplanted:
+            self._unplanted[epoch.number] = await read_counter(self._connection, epoch.number, UNPLANTED)
+        self._unplanted[epoch.number] = 0 if planted else self._unplanted[epoch.number] + 1
         known = await self._known_detectors(epoch)
         alarmed = advance(known, pair, epoch)
         critical = pair.critical and self._rollout.stage.rank >= Stage.CANARY.rank

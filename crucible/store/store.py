@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
 
-import orjson
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.errors import StoreError
 from crucible.models import Classification, Comparison, Counts, Evaluation, Observation, SweepReport
@@ -13,12 +13,22 @@ from crucible.store import encoding, queries
 from crucible.store.database import Database, parse
 from crucible.store.entering import enter_traffic
 from crucible.store.entries import LedgerRow, RunObservation, Settled, Submission, Timing, Work
+from crucible.store.front_tables import evaluation_tags
+from crucible.store.keys import KeyStore
 from crucible.store.ledger_settler import LedgerSettler
+from crucible.store.listing import Listing
+from crucible.store.measures import StoreInfo, measured
 from crucible.store.migration import migrate
 from crucible.store.ownership import OwnershipStore
 from crucible.store.recorded import recorded
+from crucible.store.repeated import Repeatable, RequestStore, enter_request
+from crucible.store.retention import RetentionStore
 from crucible.store.rollout import RolloutStore
+from crucible.store.rooting import rooted
+from crucible.store.spans import SpanStore
 from crucible.store.tables import evaluations, observations, sweeps
+from crucible.store.tally import Moves
+from crucible.store.totals_tables import sweep_tallies
 
 _CHUNK = 1000
 """Ids named in one statement: databases bound the number of parameters."""
@@ -39,6 +49,11 @@ class Store:
         self._owner = owner
         self.rollout = RolloutStore(database)
         self.ownership = OwnershipStore(database)
+        self.spans = SpanStore(database)
+        self.listing = Listing(database)
+        self.keys = KeyStore(database)
+        self.requests = RequestStore(database)
+        self.retention = RetentionStore(database)
 
     @classmethod
     async def open(cls, url: str, owner: str | None = None) -> Self:
@@ -57,20 +72,28 @@ class Store:
             raise
         return cls(database, owner)
 
+    async def measured(self) -> StoreInfo:
+        """How large the store is, and what was let go."""
+        return await measured(self._database)
+
     async def close(self) -> None:
         """Close all connections; the store is of no further use."""
         await self._database.close()
 
     async def begin_sweep(self, sweep_id: str, parameters: dict[str, Any]) -> None:
-        """Record that a sweep has begun. Its evaluations can be submitted from now on."""
-        values = {
-            "id": sweep_id,
-            "started_at": datetime.now(UTC),
-            "parameters": orjson.dumps(parameters).decode(),
-            "owner": self._owner,
-        }
+        """Record that a sweep has begun. Its evaluations can be submitted from now on.
+
+        Whoever runs it may begin one again that was only announced; one that has ended stays as it is.
+        """
         async with self._database.write() as connection:
-            await connection.execute(insert(sweeps), values)
+            begin = queries.begin_sweep(on_sqlite=self._database.is_sqlite)
+            await connection.execute(begin, encoding.sweep_values(sweep_id, parameters, self._owner))
+
+    async def announce_sweep(self, sweep_id: str, parameters: dict[str, Any]) -> None:
+        """Record a sweep that somebody else has been asked to run; one that has begun stays as it is."""
+        async with self._database.write() as connection:
+            announce = queries.new_rows(sweeps, on_sqlite=self._database.is_sqlite)
+            await connection.execute(announce, encoding.sweep_values(sweep_id, parameters, self._owner))
 
     async def finish_sweep(self, report: SweepReport) -> None:
         """Record what a sweep found; raises ``StoreError`` when it was never begun."""
@@ -99,23 +122,34 @@ class Store:
             return None
         return encoding.decoded(SweepReport.model_validate_json, report, f"report of {sweep_id}")
 
-    async def submit(self, submissions: Sequence[Submission]) -> None:
+    async def submit(
+        self, submissions: Sequence[Submission], request: Repeatable | None = None
+    ) -> Sequence[str] | None:
         """Enter evaluations in the ledger, all or none. To be called before anything is enqueued.
 
         Traffic is routed as the rollout stands at that moment. What is no traffic may be submitted again, in
-        doubt whether it was before.
+        doubt whether it was before. When ``request`` was made before, nothing is entered, and the ids are
+        returned that it submitted then. Raises ``RequestReused`` when it came with another body.
         """
         if not submissions:
-            return
+            return None
         now = datetime.now(UTC)
-        async with self._database.write() as connection:
+        async with rooted(submissions) as traces, self._database.write() as connection:
+            if request is not None:
+                ids = [each.id for each in submissions]
+                earlier = await enter_request(connection, request, ids, on_sqlite=self._database.is_sqlite)
+                if earlier is not None:
+                    return earlier
             routes = await enter_traffic(connection, submissions, on_sqlite=self._database.is_sqlite)
             rows = [
-                encoding.submission_values(each, routes.get(each.id), now, self._owner)
+                encoding.submission_values(each, routes.get(each.id), now, self._owner, traces.get(each.id))
                 for each in submissions
             ]
-            anew = queries.new_rows(evaluations, on_sqlite=self._database.is_sqlite)
-            await connection.execute(insert(evaluations) if routes else anew, rows)
+            await _enter(connection, rows, once=not routes, on_sqlite=self._database.is_sqlite)
+            if tags := encoding.tag_values(submissions):
+                tags_anew = queries.new_rows(evaluation_tags, on_sqlite=self._database.is_sqlite)
+                await connection.execute(tags_anew, tags)
+        return None
 
     async def load(self, ids: Sequence[str]) -> list[tuple[str, Evaluation]]:
         """The evaluations submitted under ``ids``, in that order; raises ``StoreError`` on an unknown id."""
@@ -145,13 +179,18 @@ class Store:
         """
         first = {comparison.evaluation_id: comparison for comparison in reversed(comparisons)}
         order = dict.fromkeys(comparison.evaluation_id for comparison in comparisons)
+        # Large outputs are compressed before others have to wait for the transaction.
+        observed = {
+            each: encoding.observation_values(each, 0, its.legacy, its.celery, its.waited_s)
+            for each, its in first.items()
+        }
         async with self._database.write() as connection:
             settler = LedgerSettler(connection, on_sqlite=self._database.is_sqlite)
             for chunk in _chunks(sorted(first)):
                 rows = await settler.lock(chunk)
                 _require_known(chunk, rows)
                 # In the order in which they came: it is the order in which they count.
-                await settler.settle(rows, [first[each] for each in order if each in rows])
+                await settler.settle(rows, [first[each] for each in order if each in rows], observed)
             await settler.finish()
         return settler.settled(comparisons)
 
@@ -159,12 +198,11 @@ class Store:
         self, evaluation_id: str, run: int, legacy: Observation | None, celery: Observation | None
     ) -> None:
         """Record what a confirming re-run saw (``run`` from 1). What is recorded already stays as it is."""
+        rows = encoding.observation_values(evaluation_id, run, legacy, celery)
+        if not rows:
+            return
         async with self._database.write() as connection:
-            rows = encoding.observation_values(evaluation_id, run, legacy, celery)
-            if rows:
-                await connection.execute(
-                    queries.new_rows(observations, on_sqlite=self._database.is_sqlite), rows
-                )
+            await connection.execute(queries.new_rows(observations, on_sqlite=self._database.is_sqlite), rows)
 
     async def reclassify(self, comparison: Comparison) -> bool:
         """Classify a mismatch in the light of its re-runs; return whether this call did.
@@ -183,17 +221,15 @@ class Store:
             return await settler.reclassify(comparison)
 
     async def counts(self, sweep_id: str) -> Counts:
-        """The columns of a sweep's ledger, counted from its rows at one moment."""
+        """The columns of a sweep's ledger, as they were kept while its evaluations moved."""
         async with self._database.read() as connection:
-            rows = (await connection.execute(queries.counts(sweep_id))).all()
-        counts = Counts()
-        for classification, unexpected, number in rows:
-            counts = counts.with_submitted(number)
-            if classification is not None:
-                counts = counts.with_settled(
-                    Classification(classification), unexpected=unexpected, number=number
-                )
-        return counts
+            found = await connection.execute(
+                select(sweep_tallies).where(sweep_tallies.c.sweep_id == sweep_id)
+            )
+            row = found.one_or_none()
+        return (
+            Counts() if row is None else Counts(**{name: getattr(row, name) for name in Counts.model_fields})
+        )
 
     async def page(
         self,
@@ -221,6 +257,15 @@ class Store:
             row = found.one_or_none()
         return None if row is None else encoding.ledger_row_of(row)
 
+    async def evaluation_states(self, ids: Sequence[str]) -> list[LedgerRow]:
+        """Where evaluations stand, in the order of ``ids``; those never submitted are left out."""
+        found: dict[str, LedgerRow] = {}
+        async with self._database.read() as connection:
+            for chunk in _chunks(ids):
+                rows = await connection.execute(queries.ledger_rows().where(evaluations.c.id.in_(chunk)))
+                found |= {row.id: encoding.ledger_row_of(row) for row in rows}
+        return [found[each] for each in ids if each in found]
+
     async def comparison(self, evaluation_id: str) -> Comparison | None:
         """The comparison of an evaluation; null when it is not settled or was never submitted."""
         state = await self.evaluation_state(evaluation_id)
@@ -239,12 +284,12 @@ class Store:
         """Everything seen of an evaluation, by run, legacy before celery."""
         async with self._database.read() as connection:
             rows = (await connection.execute(queries.runs(evaluation_id))).all()
-        return [
-            RunObservation(
-                row.run, row.leg, encoding.observation_of(row.body, evaluation_id, row.leg, row.run)
-            )
-            for row in rows
-        ]
+        found: list[RunObservation] = []
+        for row in rows:
+            before = found[-1].observation if found and found[-1].run == row.run else None
+            seen = encoding.observation_of(row.body, evaluation_id, row.leg, row.run, before)
+            found.append(RunObservation(row.run, row.leg, seen))
+        return found
 
     async def timings(self, sweep_id: str) -> AsyncIterator[Timing]:
         """How long each settled evaluation ran, where both legs saw it. In no useful order, page by page."""
@@ -257,6 +302,20 @@ class Store:
             if len(rows) < _TIMINGS_PAGE:
                 return
             after = (rows[-1].classification, rows[-1].id)
+
+
+async def _enter(
+    connection: AsyncConnection, rows: Sequence[encoding.Values], *, once: bool, on_sqlite: bool
+) -> None:
+    """Insert ledger rows, and count those of sweeps that were not there before."""
+    enter = queries.enter_once(on_sqlite=on_sqlite) if once else queries.enter()
+    moves = Moves()
+    for sweep_id, classification in (await connection.execute(enter, rows)).all():
+        if sweep_id is not None:
+            moves.enter_sweep(sweep_id)
+            if classification is not None:
+                moves.move_in_sweep(sweep_id, None, Classification(classification))
+    await moves.write(connection, on_sqlite=on_sqlite)
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0003"
+REVISION = "0005"
 """The newest migration; a store that stands at it needs none."""
 
 VERSION_TABLE = "crucible_alembic_version"
@@ -52,6 +52,12 @@ sweeps = Table(
     Column("verdict", String(20)),
     Column("report", Text),
     Column("owner", Id),
+    Index(
+        "sweeps_open",
+        "owner",
+        sqlite_where=text("finished_at IS NULL"),
+        postgresql_where=text("finished_at IS NULL"),
+    ),
 )
 
 evaluations = Table(
@@ -73,15 +79,66 @@ evaluations = Table(
     Column("reference", Id),
     Column("cause", String(64)),
     Column("owner", Id),
-    Index("evaluations_by_epoch", "epoch", "classification", "id"),
-    Index("evaluations_by_sweep", "sweep_id", "classification", "id", "unexpected"),
-    Index("evaluations_by_time", "submitted_at"),
+    Column("traceparent", String(55)),
+    Index(
+        "evaluations_by_cause",
+        "cause",
+        "id",
+        sqlite_where=text("cause IS NOT NULL"),
+        postgresql_where=text("cause IS NOT NULL"),
+    ),
+    Index("evaluations_by_classification", "classification", "id"),
+    Index(
+        "evaluations_by_epoch",
+        "epoch",
+        "classification",
+        "id",
+        sqlite_where=text("epoch IS NOT NULL"),
+        postgresql_where=text("epoch IS NOT NULL"),
+    ),
+    Index("evaluations_by_language", "language", "classification", "id"),
+    Index("evaluations_by_name", "name", "id"),
+    Index(
+        "evaluations_by_sweep",
+        "sweep_id",
+        "classification",
+        "id",
+        "unexpected",
+        sqlite_where=text("sweep_id IS NOT NULL"),
+        postgresql_where=text("sweep_id IS NOT NULL"),
+    ),
+    Index(
+        "evaluations_by_reference",
+        "reference",
+        sqlite_where=text("reference IS NOT NULL"),
+        postgresql_where=text("reference IS NOT NULL"),
+    ),
     Index(
         "evaluations_open",
         "owner",
         "id",
         sqlite_where=text("classification IS NULL"),
         postgresql_where=text("classification IS NULL"),
+    ),
+    Index(
+        "evaluations_traffic",
+        "classification",
+        "id",
+        sqlite_where=text("epoch IS NOT NULL AND reference IS NULL"),
+        postgresql_where=text("epoch IS NOT NULL AND reference IS NULL"),
+    ),
+    Index(
+        "evaluations_unconfirmed",
+        "id",
+        "epoch",
+        sqlite_where=text("classification = 'mismatch' AND reruns = 0 AND epoch IS NOT NULL"),
+        postgresql_where=text("classification = 'mismatch' AND reruns = 0 AND epoch IS NOT NULL"),
+    ),
+    Index(
+        "evaluations_unexpected_newest",
+        "id",
+        sqlite_where=text("unexpected = 1"),
+        postgresql_where=text("unexpected"),
     ),
     Index(
         "evaluations_unexpected",

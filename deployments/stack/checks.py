@@ -2,27 +2,43 @@
 
 from crucible.errors import SettingsError
 from crucible.settings import (
+    ApiSettings,
+    BreakerSettings,
     CelerySettings,
     ExecutorSettings,
     FlowSettings,
+    GateSettings,
     LegacySettings,
+    QueueSettings,
+    RetentionSettings,
     ScheduleSettings,
     Settings,
+    ShedSettings,
     WebhookSettings,
     WorkerSettings,
     load,
 )
 from crucible.store.database import parse
+from crucible.telemetry.settings import MetricsSettings, OtlpSettings, TraceSettings
 from deployments.stack.parts import EXECUTORS, without_password
 
 _KINDS = (
+    ApiSettings,
+    BreakerSettings,
+    GateSettings,
     LegacySettings,
     CelerySettings,
     WorkerSettings,
     FlowSettings,
     ExecutorSettings,
+    QueueSettings,
+    RetentionSettings,
     ScheduleSettings,
+    ShedSettings,
     WebhookSettings,
+    TraceSettings,
+    OtlpSettings,
+    MetricsSettings,
 )
 _REDIS_URLS = ("redis://", "rediss://", "unix://")
 _HTTP_URLS = ("http://", "https://")
@@ -38,7 +54,8 @@ def check_settings(settings: Settings) -> None:
         parse(settings.database_url)
     for name in ("redis_url", "celery_redis_url"):
         _check_url(name, getattr(settings, name), _REDIS_URLS)
-    for name in ("prefect_api_url", "executor_1_url", "executor_2_url", "executor_3_url"):
+    executors = (f"executor_{number}_url" for number in range(1, len(EXECUTORS) + 1))
+    for name in ("prefect_api_url", "prefect_url", "gateway_url", *executors):
         _check_url(name, getattr(settings, name), _HTTP_URLS)
 
 

@@ -35,7 +35,15 @@ class Child:
         with log.open("ab") as output:
             start = output.tell()
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), *spec.argv),
+                *(
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    launch.__file__,
+                    str(os.getpid()),
+                    str(spec.niceness),
+                    *spec.argv,
+                ),
                 env=spec.environment,
                 cwd=spec.folder,
                 stdin=DEVNULL,

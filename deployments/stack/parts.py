@@ -1,16 +1,74 @@
 """Where each server of the stack is: where a setting says, or on a port of this machine."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from crucible.errors import ServiceUnavailable
-from crucible.settings import Settings
+from crucible.settings import Settings, load
+from crucible.telemetry.settings import MetricsSettings
 from deployments.stack.ports import LOOPBACK, choose_ports
 from deployments.stack.readiness import fault_of
 from deployments.stack.valkey import valkey_url
 
 REDISES = ("redis", "celery-redis")
 EXECUTORS = ("executor-1", "executor-2", "executor-3")
+
+_PATHS = {"prefect": "/prefect/api", "flower": "/flower"}
+"""Under which servers of ours are: the same as behind the gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSet:
+    """The names of two legacy workers and a Celery worker with three executors of their own."""
+
+    number: int
+
+    @property
+    def executors(self) -> tuple[str, str, str]:
+        """Two for legacy, one for Celery."""
+        first, second, third = (self._of_this_set(name) for name in EXECUTORS)
+        return first, second, third
+
+    @property
+    def workers(self) -> tuple[str, str, str]:
+        """Two of legacy, one of Celery."""
+        names = ("legacy-worker-1", "legacy-worker-2", "celery-worker")
+        first, second, third = (self._of_this_set(name) for name in names)
+        return first, second, third
+
+    def _of_this_set(self, name: str) -> str:
+        return name if self.number == 1 else f"{name}-set-{self.number}"
+
+
+def worker_sets(settings: Settings) -> tuple[WorkerSet, ...]:
+    """As many as are set; names in the first carry no number."""
+    return tuple(WorkerSet(number) for number in range(1, settings.worker_sets + 1))
+
+
+def more_executors(settings: Settings) -> tuple[str, ...]:
+    """Those of all sets but the first, which no setting names."""
+    return tuple(chain.from_iterable(each.executors for each in worker_sets(settings)[1:]))
+
+
+def more_apis(settings: Settings) -> tuple[str, ...]:
+    """The API processes beside the first."""
+    return _more("api", settings.api_processes)
+
+
+def more_flows(settings: Settings) -> tuple[str, ...]:
+    """The services ``flows`` beside the first."""
+    return _more("flows", settings.flow_processes)
+
+
+def watched(settings: Settings) -> tuple[str, ...]:
+    """What serves nothing but its metrics, on ports one after the other where the first is set."""
+    first, *others = (each.workers for each in worker_sets(settings))
+    return (*first, "flows", *chain.from_iterable(others), *more_flows(settings))
+
+
+def _more(name: str, number: int) -> tuple[str, ...]:
+    return tuple(f"{name}-{each}" for each in range(2, number + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +99,34 @@ class Parts:
     externals: tuple[External, ...]
 
 
-def find_parts(settings: Settings, redis_password: str) -> Parts:
-    """Raises ``SettingsError`` naming the variable when a port that is set cannot be had."""
-    wishes = _wishes(settings)
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """Where a part is to be, by settings. ``port`` is 0 for any free one."""
+
+    url: str | None
+    port: int
+    port_variable: str
+
+
+def find_parts(settings: Settings, redis_password: str, lasting: Collection[str] = ()) -> Parts:
+    """Where everything is; ``lasting`` names what only a stack that stays has, of ``flower`` and ``gateway``.
+
+    Raises ``SettingsError`` naming the variable when a port that is set cannot be had.
+    """
+    wishes = dict(_wishes(settings, lasting))
     externals = tuple(
-        External(name, _url_variable(name), url, _probe(name, url))
-        for name, (url, _) in wishes.items()
-        if url
+        External(name, _url_variable(name), wish.url, _probe(name, wish.url))
+        for name, wish in wishes.items()
+        if wish.url
     )
-    own = {name: port for name, (url, port) in wishes.items() if not url}
-    chosen = choose_ports({f"CRUCIBLE_{_variable(name)}_PORT": port for name, port in own.items()})
-    ports = dict(zip(own, chosen.values(), strict=True))
-    urls = {name: _own_url(name, port, redis_password) for name, port in ports.items()}
+    own = {name: wish for name, wish in wishes.items() if not wish.url}
+    chosen = choose_ports({each.port_variable: each.port for each in own.values()})
+    ports = {name: chosen[each.port_variable] for name, each in own.items()}
+    shown = watched(settings)
+    urls = {
+        name: _metrics_url(port) if name in shown else _own_url(name, port, redis_password)
+        for name, port in ports.items()
+    }
     return Parts({**urls, **{each.name: each.url for each in externals}}, ports, externals)
 
 
@@ -62,16 +136,26 @@ def without_password(url: str) -> str:
     return f"{scheme}{mark}{rest.rpartition('@')[2]}"
 
 
-def _wishes(settings: Settings) -> dict[str, tuple[str | None, int]]:
-    return {
-        "redis": (settings.redis_url, settings.redis_port),
-        "celery-redis": (settings.celery_redis_url, settings.celery_redis_port),
-        "prefect": (_trimmed(settings.prefect_api_url), settings.prefect_port),
-        "executor-1": (_trimmed(settings.executor_1_url), settings.executor_1_port),
-        "executor-2": (_trimmed(settings.executor_2_url), settings.executor_2_port),
-        "executor-3": (_trimmed(settings.executor_3_url), settings.executor_3_port),
-        "api": (None, settings.api_port),
-    }
+def _wishes(settings: Settings, lasting: Collection[str]) -> Iterator[tuple[str, _Wish]]:
+    for name, url in (
+        ("redis", settings.redis_url),
+        ("celery-redis", settings.celery_redis_url),
+        ("prefect", _trimmed(settings.prefect_api_url)),
+        *((name, _trimmed(getattr(settings, f"{_variable(name).lower()}_url"))) for name in EXECUTORS),
+        ("api", None),
+        *((name, None) for name in lasting),
+    ):
+        yield name, _wish(settings, name, url)
+    for name in more_executors(settings) + more_apis(settings):
+        yield name, _Wish(None, 0, name)
+    first = load(MetricsSettings).port
+    for number, name in enumerate(watched(settings)):
+        yield name, _Wish(None, first and first + number, f"CRUCIBLE_METRICS_PORT + {number}")
+
+
+def _wish(settings: Settings, name: str, url: str | None) -> _Wish:
+    variable = f"{_variable(name)}_PORT"
+    return _Wish(url, getattr(settings, variable.lower()), f"CRUCIBLE_{variable}")
 
 
 def _url_variable(name: str) -> str:
@@ -93,4 +177,9 @@ def _probe(name: str, url: str) -> str:
 def _own_url(name: str, port: int, redis_password: str) -> str:
     if name in REDISES:
         return valkey_url(port, redis_password)
-    return f"http://{LOOPBACK}:{port}" + ("/api" if name == "prefect" else "")
+    return f"http://{LOOPBACK}:{port}{_PATHS.get(name, '')}"
+
+
+def _metrics_url(port: int) -> str:
+    """Where a service that is watched shows its metrics."""
+    return f"http://{LOOPBACK}:{port}/metrics"

@@ -10,8 +10,17 @@ from deployments.stack.catalogue import Wiring, services_of
 from deployments.stack.checks import check_settings
 from deployments.stack.credentials import Credentials, credentials_of
 from deployments.stack.environment import inherited
+from deployments.stack.gateway import find_nginx
 from deployments.stack.home import Home
-from deployments.stack.parts import EXECUTORS, External, find_parts, without_password
+from deployments.stack.parts import (
+    EXECUTORS,
+    External,
+    find_parts,
+    more_apis,
+    more_flows,
+    without_password,
+    worker_sets,
+)
 from deployments.stack.service import ServiceSpec
 from deployments.stack.state import ServiceState, ServiceStatus, StackState
 
@@ -45,7 +54,8 @@ def plan_passing_stack(settings: Settings, home: Home) -> Plan:
 def _planned(settings: Settings, home: Home, *, passing: bool) -> Plan:
     check_settings(settings)
     credentials = _own_or_set(settings, credentials_of(home))
-    parts = find_parts(settings, credentials.redis_password)
+    nginx = None if passing else find_nginx()
+    parts = find_parts(settings, credentials.redis_password, _lasting_parts(nginx, passing=passing))
     wiring = Wiring(
         home=home,
         urls=parts.urls,
@@ -53,6 +63,10 @@ def _planned(settings: Settings, home: Home, *, passing: bool) -> Plan:
         credentials=credentials,
         database_url=settings.database_url or home.database_url,
         inherited=inherited(home, own_prefect="prefect" in parts.ports),
+        nginx=nginx,
+        sets=worker_sets(settings),
+        apis=("api", *more_apis(settings)),
+        flows=("flows", *more_flows(settings)),
     )
     services = services_of(wiring, passing=passing)
     statuses = [_status(spec.name, ServiceState.STARTING, spec.url) for spec in services]
@@ -60,6 +74,12 @@ def _planned(settings: Settings, home: Home, *, passing: bool) -> Plan:
         _status(each.name, ServiceState.EXTERNAL, without_password(each.url)) for each in parts.externals
     ]
     return Plan(services, parts.externals, _first_state(wiring, tuple(statuses)))
+
+
+def _lasting_parts(nginx: str | None, *, passing: bool) -> tuple[str, ...]:
+    if passing:
+        return ()
+    return ("flower", "gateway") if nginx else ("flower",)
 
 
 def _own_or_set(settings: Settings, made: Credentials) -> Credentials:
@@ -78,11 +98,11 @@ def _first_state(wiring: Wiring, services: tuple[ServiceStatus, ...]) -> StackSt
         pid=os.getpid(),
         started_at=datetime.now(UTC),
         ephemeral=False,
-        gateway_url=None,
+        gateway_url=wiring.gateway_url,
         api_url=urls["api"],
         prefect_url=urls["prefect"].removesuffix("/api"),
         prefect_api_url=urls["prefect"],
-        flower_url=None,
+        flower_url=wiring.flower_url,
         redis_url=urls["redis"],
         celery_redis_url=urls["celery-redis"],
         executor_urls=(first, second, third),

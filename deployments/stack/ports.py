@@ -13,6 +13,7 @@ LOOPBACK = "127.0.0.1"
 _FREE_RANGE = range(20_000, 30_000)
 """Below the range that the kernel takes for outgoing connections: none of those can get in first."""
 _TRIES = 200
+_LAST = 65_535
 
 
 def choose_ports(wished: Mapping[str, int]) -> dict[str, int]:
@@ -26,6 +27,8 @@ def choose_ports(wished: Mapping[str, int]) -> dict[str, int]:
 
 
 def _take(variable: str, port: int, held: ExitStack) -> int:
+    if port > _LAST:
+        raise SettingsError(f"{variable}={port}: there is no such port, the last is {_LAST}; set a lower one")
     try:
         _bind(port, held)
     except OSError as error:

@@ -46,7 +46,8 @@ def prefect_server_environment(home: Path, port: int) -> dict[str, str]:
     """
     return {
         **_common(home),
-        "PREFECT_API_URL": f"http://{LOOPBACK}:{port}/api",
+        "PREFECT_API_URL": f"http://{LOOPBACK}:{port}/prefect/api",
+        "PREFECT_SERVER_API_BASE_PATH": "/prefect/api",
         "PREFECT_SERVER_API_HOST": LOOPBACK,
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_API_KEEPALIVE_TIMEOUT": str(_KEEP_ALIVE_S),
@@ -59,6 +60,10 @@ def prefect_server_environment(home: Path, port: int) -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
         "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
         "PREFECT_SERVER_UI_ENABLED": "true",
+        "PREFECT_SERVER_UI_SERVE_BASE": "/prefect",
+        # Without a host: pages work at the server's own port, and behind the gateway wherever that is.
+        "PREFECT_SERVER_UI_API_URL": "/prefect/api",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(prefect_folder(home) / "ui"),
     }
 

@@ -4,25 +4,50 @@ The same application that ``prefect server start`` runs, background services inc
 not used: it may ask questions about profiles, and takes a number of workers from ``WEB_CONCURRENCY``.
 """
 
-from collections.abc import MutableMapping
+from collections.abc import AsyncGenerator, MutableMapping
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import prefect
 import uvicorn
 from prefect.server.api.server import create_app
 from prefect.server.database import provide_database_interface
-from prefect.settings import get_current_settings
+from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.settings import Settings, get_current_settings, temporary_settings
+from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import class_mapper
 
+from crucible.settings import RetentionSettings, load
 from deployments.stack.prefect_database import provide_database
 from deployments.stack.prefect_environment import DATABASE
+
+_LEAST_S = 3601
+"""Prefect keeps what has ended for more than an hour, whatever it is told."""
 
 
 def main() -> None:
     """Serve until SIGTERM."""
-    settings = get_current_settings()
-    provide_database(settings.home / DATABASE)
+    with temporary_settings(retention(load(RetentionSettings))):
+        _serve(get_current_settings())
+
+
+def retention(settings: RetentionSettings) -> dict[str, Any]:
+    """What lets Prefect's runs go when Crucible's evaluations go; nothing where they stay."""
+    if settings.days is None:
+        return {}
+    kept_s = max(settings.days * 86_400, _LEAST_S)
+    vacuum = "server.services.db_vacuum"
+    return {f"{vacuum}.enabled": {"events", "flow_runs"}, f"{vacuum}.retention_period": kept_s}
+
+
+def _serve(settings: Settings) -> None:
+    if isinstance(provide_database_interface().database_config, AioSqliteConfiguration):
+        provide_database(settings.home / DATABASE)
     pass_over_hybrids()
+    take_turns_from_the_start()
+    leave_out_what_calls_home(settings.home)
     api = settings.server.api
     uvicorn.run(
         create_app(final=True),
@@ -32,6 +57,37 @@ def main() -> None:
         timeout_keep_alive=api.keepalive_timeout,
         log_level="warning",
     )
+
+
+def take_turns_from_the_start() -> None:
+    """Have every writing transaction on SQLite take the right to write when it begins.
+
+    Prefect lets most of them begin as readers. When another one writes before they do, SQLite refuses them at
+    once, however long they may wait, the server answers 503, and its clients sleep for two seconds: half of
+    all flow runs that begin while others end. Those that ask first wait for their turn, some milliseconds.
+    """
+    database = provide_database_interface().database_config
+    if isinstance(database, AioSqliteConfiguration):
+        begin = database.begin_transaction
+
+        @asynccontextmanager
+        async def begin_to_write(
+            session: AsyncSession,
+            with_for_update: bool = True,  # noqa: ARG001, FBT001, FBT002 (as Prefect calls it)
+        ) -> AsyncGenerator[AsyncSessionTransaction]:
+            async with begin(session, with_for_update=True) as transaction:
+                yield transaction
+
+        database.begin_transaction = begin_to_write  # type: ignore[method-assign]
+
+
+def leave_out_what_calls_home(folder: Path) -> None:
+    """Serve the first of Prefect's two user interfaces alone: our links lead there.
+
+    The second one asks a server of its maker's analytics what to do whenever a page is opened, whatever the
+    settings say. One whose files are not there is not served.
+    """
+    prefect.__ui_v2_static_path__ = folder / "no second interface"
 
 
 def pass_over_hybrids() -> None:

@@ -23,6 +23,7 @@ class ServiceSpec:
 
     ``environment`` is all that the process sees. It is started once the services named in ``after``
     are ready. Its readable standard output goes to its log. ``url`` is for people and shows no secret.
+    ``niceness`` is how far it stands back for others when the CPU is short, as ``nice`` says it.
     """
 
     name: str
@@ -33,3 +34,4 @@ class ServiceSpec:
     url: str | None = None
     after: tuple[str, ...] = ()
     folder: Path | None = None
+    niceness: int = 0

@@ -6,6 +6,7 @@ import structlog
 
 from crucible.errors import SandboxUnavailable
 from crucible.models import Observation, Outcome
+from crucible.telemetry.spans import begin, here, span
 from executors.sandbox import verdict
 from executors.sandbox.admission import Admission, Turn
 from executors.sandbox.interface import Program, Sandbox
@@ -49,10 +50,13 @@ class WatchedSandbox(Sandbox):
         """Run a program that holds a slot; an observation where there is nothing to judge."""
 
     async def _admitted(self, program: Program, run_id: str, *, collect: bool) -> Ran | Observation:
+        waiting = begin("slot wait", here())
         async with self._admission.turn(run_id) as turn:
+            waiting.end()
             if turn.cancelled:
                 return self._cancelled()
-            return await self._carried_out(turn, program, collect=collect)
+            with span("compile" if collect else "sandbox run", {"isolation": self.isolation_level}):
+                return await self._carried_out(turn, program, collect=collect)
 
     async def _probe(self, program: Program) -> None:
         """Run a program that says so only if it finds itself isolated; raises ``SandboxUnavailable``."""

@@ -13,9 +13,11 @@ import uvloop
 from crucible.errors import CrucibleError, InputError, SettingsError
 from crucible.logging import configure_logging
 from crucible.settings import ExecutorSettings, load
+from crucible.telemetry.process import tracing
 from executors.executor import Executor
 from executors.service.app import create_app
 from executors.service.drain import Drain
+from executors.service.handing import HandedOver
 
 READY_LINE = "CRUCIBLE_READY"
 """Printed once requests are taken."""
@@ -29,13 +31,15 @@ _INPUT_FAULT, _PLATFORM_FAULT = 2, 4
 
 def main() -> int:
     """Serve until SIGTERM; exit 2 on a setting that cannot be used, 4 where programs cannot be isolated."""
-    configure_logging()
     try:
         settings = load(ExecutorSettings)
+        configure_logging(service=settings.name)
         if not settings.token.get_secret_value():
             raise SettingsError("CRUCIBLE_EXECUTOR_TOKEN is empty; set it to a secret that workers share")
         with _bound(settings) as listener:
-            uvloop.run(_serve(settings, listener))
+            handed = HandedOver()
+            with tracing(settings.name, handed):
+                uvloop.run(_serve(settings, listener, handed))
     except CrucibleError as error:
         sys.stderr.write(f"{error}\n")
         return _INPUT_FAULT if isinstance(error, InputError) else _PLATFORM_FAULT
@@ -50,12 +54,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(settings: ExecutorSettings, listener: socket.socket) -> None:
+async def _serve(settings: ExecutorSettings, listener: socket.socket, handed: HandedOver) -> None:
     drain = Drain(settings.drain_s)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, drain.signalled)
     executor = Executor(settings)
-    server = _server(executor, settings, drain)
+    server = _server(executor, settings, drain, handed)
     try:
         await executor.open()
         listener.listen()
@@ -70,10 +74,10 @@ async def _serve(settings: ExecutorSettings, listener: socket.socket) -> None:
         await executor.close()
 
 
-def _server(executor: Executor, settings: ExecutorSettings, drain: Drain) -> _Server:
+def _server(executor: Executor, settings: ExecutorSettings, drain: Drain, handed: HandedOver) -> _Server:
     return _Server(
         uvicorn.Config(
-            create_app(executor, settings, drain),
+            create_app(executor, settings, drain, handed),
             lifespan="off",
             access_log=False,
             log_level="warning",

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from importlib.metadata import version
 
+from opentelemetry.trace import get_current_span
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,11 +13,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from crucible.settings import ExecutorSettings
+from crucible.telemetry.spans import failed
 from executors.executor import Executor
 from executors.service.answers import Answers
 from executors.service.batch import in_one_piece
 from executors.service.drain import Drain
 from executors.service.execution import Execution, run_once
+from executors.service.handing import HandedOver, served
 from executors.service.lines import Lines
 from executors.service.metrics import Metrics
 from executors.service.orders import read, wants_lines
@@ -26,9 +29,14 @@ from executors.service.queue import Queue
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(executor: Executor, settings: ExecutorSettings, drain: Drain) -> Starlette:
-    """The endpoints of ``executor``, which the caller opens and closes; ``drain`` says when to end."""
-    service = Service(executor, settings, drain)
+def create_app(
+    executor: Executor, settings: ExecutorSettings, drain: Drain, handed: HandedOver | None = None
+) -> Starlette:
+    """The endpoints of ``executor``, which the caller opens and closes; ``drain`` says when to end.
+
+    ``handed`` has the spans of this process that callers get back with their answers.
+    """
+    service = Service(executor, settings, drain, handed or HandedOver())
     routes = [
         Route("/execute", service.guarded(service.execute), methods=["POST"]),
         Route("/executions/{run_id:path}", service.guarded(service.cancel), methods=["DELETE"]),
@@ -42,9 +50,12 @@ def create_app(executor: Executor, settings: ExecutorSettings, drain: Drain) -> 
 class Service:
     """The endpoints of one executor."""
 
-    def __init__(self, executor: Executor, settings: ExecutorSettings, drain: Drain) -> None:
+    def __init__(
+        self, executor: Executor, settings: ExecutorSettings, drain: Drain, handed: HandedOver
+    ) -> None:
         self._executor = executor
         self._drain = drain
+        self._handed = handed
         self._memory_limit_mb = settings.memory_limit_mb
         self._answers = Answers()
         self._queue = Queue(settings.slots, settings.queue_limit)
@@ -57,12 +68,24 @@ class Service:
         async def check(request: Request) -> Response:
             try:
                 self._check_token(request)
-                return await endpoint(request)
             except RefusedError as refused:
-                self._metrics.refused(refused.reason)
-                return refused.problem.response()
+                return self._refused(refused)
+            with served(request) as place:
+                try:
+                    response = await endpoint(request)
+                except RefusedError as refused:
+                    response = self._refused(refused)
+            # Whoever has hung up gets nothing any more; the next one who asks does.
+            if place is not None and not await request.is_disconnected():
+                self._handed.give(place, response)
+            return response
 
         return check
+
+    def _refused(self, refused: RefusedError) -> Response:
+        failed(get_current_span(), refused.reason)
+        self._metrics.refused(refused.reason)
+        return refused.problem.response()
 
     def _check_token(self, request: Request) -> None:
         shown = request.headers.get("authorization", "").encode()
@@ -83,6 +106,7 @@ class Service:
         with self._drain.caller(request):
             answer = await self._answers.get(key, lambda: self._carried_out(execution))
         if isinstance(answer, Problem):
+            failed(get_current_span(), answer.detail)
             return answer.response()
         return Response(answer, media_type="application/json")
 

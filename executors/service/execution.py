@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import structlog
 
 from crucible.models import Observation, Outcome
+from crucible.telemetry.spans import here
 from executors.executor import Executor, Prepared
 from executors.service.metrics import Metrics
 from executors.service.orders import Order
@@ -73,6 +74,9 @@ class Execution:
             seen = seen.model_copy(update=update)
         if seen.outcome is Outcome.SANDBOX_ERROR:
             self._log.error("execution_failed", id=self.order.id, detail=seen.detail)
+        place = here()
+        if place is not None and place.trace_flags.sampled:
+            self._log.info("executed", run_id=self.order.id, outcome=seen.outcome.value)
         self.work_s += seen.duration_s
         self._metrics.executed(self.order.language, seen)
         return seen

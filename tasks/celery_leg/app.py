@@ -31,12 +31,12 @@ def make_app(broker_url: str, settings: CelerySettings) -> Celery:
         task_serializer="json",
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_concurrency=settings.concurrency,
-        worker_enable_remote_control=False,
+        worker_enable_remote_control=settings.events,
         worker_hijack_root_logger=False,
         worker_pool="threads",
         worker_prefetch_multiplier=1,
         worker_redirect_stdouts=False,
-        worker_send_task_events=False,
+        worker_send_task_events=settings.events,
         # A second start of a run while the first one goes on is harmless: it finds the claim held.
         task_track_started=False,
     )

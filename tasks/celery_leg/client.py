@@ -12,7 +12,7 @@ from tasks import scripts
 from tasks.celery_leg.app import broker_keys, broker_priority, make_app
 from tasks.celery_leg.message import ID_PATTERN, RUN_NAME, arguments
 from tasks.connections import LOST, connect_async, unavailable
-from tasks.dispatch import Dispatch
+from tasks.dispatch import Dispatch, trace_fields
 from tasks.resilience.sending import Sending
 
 
@@ -61,6 +61,7 @@ class CeleryClient:
                         task_id=dispatch.run_id,
                         priority=broker_priority(dispatch.evaluation.priority),
                         producer=producer,
+                        headers=trace_fields(dispatch),
                         # A message goes straight to its list; no exchange has to know the queue.
                         declare=[],
                         ignore_result=True,

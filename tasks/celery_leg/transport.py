@@ -8,6 +8,7 @@ hold one whose body cannot be decoded for ever, in a place of what it prefetches
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -15,6 +16,20 @@ from kombu.transport.redis import Channel, Transport
 
 Accept = Callable[[str, bytes], bool]
 """Whether an item of a list, given the list's name, is a message that a worker can read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A test as a transport option: a worker that is asked about itself shows its options as JSON."""
+
+    accept: Accept
+
+    def __call__(self, queue: str, item: bytes) -> bool:
+        """Whether ``item`` of the list ``queue`` can be read."""
+        return self.accept(queue, item)
+
+    def __json__(self) -> str:
+        return "messages that can be read"
 
 
 class FrugalChannel(Channel):

@@ -1,6 +1,7 @@
 """The worker of the Celery leg: ``python -m tasks.celery_leg.worker``."""
 
 import os
+import socket
 import sys
 import threading
 from typing import Any
@@ -10,19 +11,26 @@ from celery import Celery, signals
 
 from crucible.errors import CrucibleError, SettingsError
 from crucible.settings import BreakerSettings, CelerySettings, QueueSettings, Settings, load
+from crucible.telemetry.context import TRACEPARENT
+from crucible.telemetry.handing import TakeSpans
+from crucible.telemetry.metrics_server import metrics_served
 from executors.client import ExecutorClient
 from executors.killer import Killer
 from tasks.aging import Aging, AgingKeeper
 from tasks.cancel_watch import CancelWatch
 from tasks.celery_leg.app import make_app, queue_keys
+from tasks.celery_leg.events import send_together
 from tasks.celery_leg.liveness import Liveness
 from tasks.celery_leg.message import RUN_NAME, received
+from tasks.celery_leg.transport import Acceptance
 from tasks.celery_leg.undeliverable import Counted, Undeliverable
 from tasks.claims import ClaimKeeper, Claims, ClaimState
 from tasks.connections import LOST, connect, wait_until_there
+from tasks.dispatch import ENQUEUED_AT, traced
 from tasks.resilience.breakers import breakers_of_process
 from tasks.resilience.parking import Parking
 from tasks.runner import run_one
+from tasks.traced_process import traced_process
 from tasks.worker_process import (
     STOP_WITHIN_S,
     WorkerOptions,
@@ -30,6 +38,7 @@ from tasks.worker_process import (
     options_from_environment,
     start_log,
 )
+from tasks.worker_telling import show_nothing_yet
 
 _STUCK_AFTER_S = 10.0
 
@@ -41,7 +50,9 @@ class CeleryWorker:
     that waits for it when its claim is over.
     """
 
-    def __init__(self, options: WorkerOptions, settings: CelerySettings, broker_url: str) -> None:
+    def __init__(
+        self, options: WorkerOptions, settings: CelerySettings, broker_url: str, take_spans: TakeSpans
+    ) -> None:
         self._broker_url, self._concurrency = broker_url, settings.concurrency
         self._redis = connect(options.redis_url, settings.concurrency + 3)
         self._claims = Claims(self._redis, "celery", options.name, options.terms)
@@ -52,6 +63,7 @@ class CeleryWorker:
             options.retry_s,
             settings.concurrency,
             breakers_of_process(options.redis_url).of_executor,
+            take_spans,
         )
         self._executor = Parking(executor, load(BreakerSettings).park_s, self._claims.cancelled)
         killer = Killer([settings.executor_url], options.executor_token)
@@ -70,6 +82,7 @@ class CeleryWorker:
         self._name = options.name
         self._log = structlog.get_logger()
         self._app = self._make_app(settings)
+        show_nothing_yet("celery")
 
     def run(self) -> int:
         """Works until SIGTERM or SIGINT; returns the exit status."""
@@ -82,11 +95,12 @@ class CeleryWorker:
         signals.worker_ready.connect(self._on_ready)
         signals.worker_shutting_down.connect(self._on_shutting_down)
         worker = self._app.Worker(
-            hostname=f"{self._name}@crucible",
+            # Of two workers with one name Celery would see one.
+            hostname=f"{self._name}@{socket.gethostname()}",
             loglevel="WARNING",
             quiet=True,
             without_gossip=True,
-            without_heartbeat=True,
+            without_heartbeat=not self._app.conf.worker_send_task_events,
             without_mingle=True,
         )
         worker.start()
@@ -95,12 +109,13 @@ class CeleryWorker:
 
     def _make_app(self, settings: CelerySettings) -> Celery:
         app = make_app(self._broker_url, settings)
-        app.conf.broker_transport_options |= {"accept": self._undeliverable.accept}
+        send_together(app)
+        app.conf.broker_transport_options |= {"accept": Acceptance(self._undeliverable.accept)}
 
         def carry(delivered: Any, *arguments: Any) -> None:
             tag = delivered.request.properties["delivery_tag"]
             executor = Counted(self._executor, self._undeliverable, tag, settings.max_attempts)
-            run = received(arguments)
+            run = traced(received(arguments), _headers_of(delivered))
             try:
                 with self._liveness.carrying():
                     if run_one(run, self._claims, executor) is ClaimState.CLAIMED:
@@ -159,11 +174,15 @@ def main() -> int:
         if broker_url is None:
             raise SettingsError("CRUCIBLE_CELERY_REDIS_URL is not set; the Celery worker needs its broker")
         start_log(options.name)
-        worker = CeleryWorker(options, settings, broker_url)
+        with metrics_served(), traced_process(options.name, options.redis_url) as outbox:
+            return CeleryWorker(options, settings, broker_url, outbox.put).run()
     except CrucibleError as error:
         sys.stderr.write(f"celery worker: {error}\n")
         return 2
-    return worker.run()
+
+
+def _headers_of(delivered: Any) -> dict[str, object]:
+    return {name: delivered.request.get(name) for name in (TRACEPARENT, ENQUEUED_AT)}
 
 
 def _keep_own_log(**_: Any) -> None:

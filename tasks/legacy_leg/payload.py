@@ -6,7 +6,7 @@ import orjson
 
 from crucible.errors import InputError
 from crucible.settings import LegacySettings
-from tasks.dispatch import Dispatch, Run
+from tasks.dispatch import Dispatch, Run, trace_fields, traced
 
 PRIORITIES = range(9, -1, -1)
 """Most urgent first."""
@@ -15,9 +15,11 @@ PRIORITIES = range(9, -1, -1)
 def encode(dispatch: Dispatch, settings: LegacySettings) -> bytes:
     """The payload of ``dispatch``; the same one each time it is sent."""
     evaluation = dispatch.evaluation
+    about = trace_fields(dispatch)
     return orjson.dumps(
         {
             settings.id_field: dispatch.run_id,
+            **({settings.trace_field: about} if about else {}),
             settings.language_field: evaluation.language,
             settings.code_field: evaluation.code,
             settings.stdin_field: evaluation.stdin,
@@ -37,7 +39,7 @@ def decode(payload: bytes, settings: LegacySettings) -> Run:
     """The run that ``payload`` describes. Raises ``InputError`` when it is none; the sender's fault."""
     try:
         fields = orjson.loads(payload)
-        return Run(
+        run = Run(
             run_id=fields[settings.id_field],
             language=fields[settings.language_field],
             code=fields[settings.code_field],
@@ -46,6 +48,8 @@ def decode(payload: bytes, settings: LegacySettings) -> Run:
             reply_to=fields[settings.reply_field],
             payload=payload,
         )
+        about = fields.get(settings.trace_field)
+        return traced(run, about) if isinstance(about, dict) else run
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"payload {payload[:80]!r} cannot be read: {error!r}") from error
 

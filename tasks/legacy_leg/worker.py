@@ -7,10 +7,13 @@ import threading
 import time
 from types import FrameType
 
+import redis
 import structlog
 
 from crucible.errors import CrucibleError, InputError
 from crucible.settings import LegacySettings, QueueSettings, load
+from crucible.telemetry.handing import TakeSpans
+from crucible.telemetry.metrics_server import metrics_served
 from executors.client import ExecutorClient
 from executors.killer import Killer
 from tasks.aging import Aging, AgingKeeper
@@ -21,6 +24,7 @@ from tasks.legacy_leg.payload import decode, queue_keys
 from tasks.legacy_leg.queue import LegacyQueue
 from tasks.resilience.breakers import breakers_of_process
 from tasks.runner import run_one
+from tasks.traced_process import traced_process
 from tasks.worker_process import (
     STOP_WITHIN_S,
     WorkerOptions,
@@ -28,6 +32,7 @@ from tasks.worker_process import (
     options_from_environment,
     start_log,
 )
+from tasks.worker_telling import show_nothing_yet
 
 _PAUSE_AFTER_DEFECT_S = 0.5
 
@@ -39,7 +44,7 @@ class LegacyWorker:
     reaper of another worker when its lease is over.
     """
 
-    def __init__(self, options: WorkerOptions, settings: LegacySettings) -> None:
+    def __init__(self, options: WorkerOptions, settings: LegacySettings, take_spans: TakeSpans) -> None:
         self._options, self._settings = options, settings
         self._redis = connect(options.redis_url, settings.concurrency + 4)
         self._queue = LegacyQueue(self._redis, settings, options.terms.lease_ms)
@@ -52,6 +57,7 @@ class LegacyWorker:
             options.retry_s,
             settings.concurrency,
             breakers.of_executor,
+            take_spans,
         )
         killer = Killer(settings.executor_urls, options.executor_token)
         self._watch = CancelWatch(self._redis, self._claims, killer)
@@ -59,6 +65,7 @@ class LegacyWorker:
         self._aging = AgingKeeper(Aging(self._redis, queues, "LEFT", settings.concurrency, age_s))
         self._stopping = threading.Event()
         self._log = structlog.get_logger()
+        show_nothing_yet("legacy")
 
     def run(self) -> None:
         """Works until ``stop``; then finishes what runs, or gives it back when that takes too long."""
@@ -90,6 +97,8 @@ class LegacyWorker:
                     self._see_through(payload)
             except LOST as error:
                 self._redis_absent(error)
+                if isinstance(error, redis.OutOfMemoryError):  # one that is full answers pings
+                    self._stopping.wait(_PAUSE_AFTER_DEFECT_S)
                 wait_until_there(self._redis, self._stopping.wait, lambda _: None)
             except Exception:  # noqa: BLE001
                 # The edge of a thread: a defect in one run must not take the thread from all others.
@@ -144,18 +153,21 @@ def main() -> int:
     try:
         options, settings = options_from_environment(), load(LegacySettings)
         start_log(options.name)
-        worker = LegacyWorker(options, settings)
+        with metrics_served(), traced_process(options.name, options.redis_url) as outbox:
+            _work(LegacyWorker(options, settings, outbox.put))
     except CrucibleError as error:
         sys.stderr.write(f"legacy worker: {error}\n")
         return 2
+    return 0
 
+
+def _work(worker: LegacyWorker) -> None:
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         worker.stop()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     worker.run()
-    return 0
 
 
 if __name__ == "__main__":

@@ -2,21 +2,45 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
+from api.access import Keyring
 from api.answers import Answers
 from api.app import create_app
+from api.dashboard.board import Board
+from api.dashboard.parts import DashboardParts
+from api.dashboard.rendering import Elsewhere
+from api.dashboard.session import Sessions
 from api.desk import Desk
+from api.feed import Feed
+from api.figures import Figures, Looks
+from api.guard import Guard
+from api.idempotency import Repeats
 from api.languages import Languages
+from api.limits import RateLimits
 from api.readiness import Readiness
+from api.standing import Observer
 from api.starter import Starter
 from api.waiters import Waiters
 from api.wiring import Parts
+from crucible.ids import new_key_id
+from crucible.models.access import ApiKey, Scope, new_key_text
+from crucible.settings import ApiSettings, CelerySettings, LegacySettings
 from crucible.store import Store, Ticket
+from flows.host import Endpoints
 from tasks.batch import cancelled
+from tasks.dead_letters import DeadLetters
+from tasks.events import EventLog
+from tasks.once import Once
+from tasks.queue_ages import QueueAges
+from tasks.resilience.shared import connect_briefly
 from tests.support.ledger import comparison
+from tests.support.valkey import free_port
 
 KEY = "key-of-the-tests-ä"
 
@@ -62,11 +86,69 @@ class Api:
         self.starter = Starter(self.flows.start)
         answers = Answers("http://prefect")
         self.desk = Desk(store, self.starter, self.waiters, languages, answers, self.flows.cancel)
-        parts = Parts(self.desk, readiness, self.waiters, store, self.flows.cancel_sweep)
-        app = create_app(parts, SecretStr(KEY))
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        bearer = b"Bearer " + KEY.encode()
-        self.client = httpx.AsyncClient(
-            transport=transport, base_url="http://api", headers={b"Authorization": bearer}
+        self.limits = RateLimits(f"redis://127.0.0.1:{free_port()}/0", ApiSettings())
+        self.guard = Guard(Keyring(SecretStr(KEY), store.keys), self.limits)
+        self.repeats = Repeats(store.requests, 24)
+        nowhere = f"redis://127.0.0.1:{free_port()}/0"
+        self.feed = Feed(nowhere)
+        executors = ["http://127.0.0.1:9"] * 3
+        observer = Observer(
+            store, Endpoints("", nowhere, nowhere), executors, EventLog(nowhere), Once(nowhere)
         )
-        self.stranger = httpx.AsyncClient(transport=transport, base_url="http://api")
+        ages = QueueAges(nowhere, nowhere, LegacySettings(), CelerySettings())
+        self.dashboard = self._dashboard(observer, nowhere)
+        parts = Parts(
+            desk=self.desk,
+            readiness=readiness,
+            waiters=self.waiters,
+            store=store,
+            cancel_sweep=self.flows.cancel_sweep,
+            guard=self.guard,
+            repeats=self.repeats,
+            feed=self.feed,
+            dashboard=self.dashboard,
+            figures=Figures(Looks(observer.standing, store.rollout.status, lambda: 0), ages, Path()),
+        )
+        app = create_app(parts)
+        self.app = app
+        self.client = self.holder(KEY)
+        self.stranger = httpx.AsyncClient(transport=self._transport(), base_url="http://api")
+
+    def holder(self, text: str) -> httpx.AsyncClient:
+        """A client of whoever holds the key ``text``."""
+        headers = {b"Authorization": b"Bearer " + text.encode()}
+        return httpx.AsyncClient(transport=self._transport(), base_url="http://api", headers=headers)
+
+    async def new_key(self, *scopes: Scope, **more: Any) -> tuple[ApiKey, str]:
+        """A new key in the store, and its text."""
+        return await self.make_key(self.store, *scopes, **more)
+
+    @staticmethod
+    async def make_key(store: Store, *scopes: Scope, **more: Any) -> tuple[ApiKey, str]:
+        """As ``new_key``, in any store."""
+        key = ApiKey(
+            id=new_key_id(),
+            name="of a test",
+            scopes=frozenset(scopes),
+            created_at=datetime.now(UTC),
+            **more,
+        )
+        text = new_key_text(key.id)
+        await store.keys.add(key, text)
+        return key, text
+
+    def _transport(self) -> httpx.ASGITransport:
+        return httpx.ASGITransport(self.app, raise_app_exceptions=False)
+
+    def _dashboard(self, observer: Observer, nowhere: str) -> DashboardParts:
+        return DashboardParts(
+            guard=self.guard,
+            sessions=Sessions(SecretStr(KEY), self.guard),
+            store=self.store,
+            board=Board(self.store, observer),
+            desk=self.desk,
+            feed=self.feed,
+            letters=(DeadLetters(connect_briefly(nowhere), "legacy"),),
+            cancel_sweep=self.flows.cancel_sweep,
+            elsewhere=Elsewhere("http://prefect", None),
+        )

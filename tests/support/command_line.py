@@ -6,14 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 
-from deployments.stack import read_state
+from deployments.stack import ServiceStatus, StackState, read_state
+from tests.support import stores
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240
@@ -78,6 +79,8 @@ class CommandLine:
     def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
         ours = {name: value for name, value in os.environ.items() if not name.startswith("CRUCIBLE_")}
+        if stores.on_postgres() and "DATABASE_URL" not in settings:
+            settings["DATABASE_URL"] = stores.keep_in_postgres(home)
         given = {f"CRUCIBLE_{name}": value for name, value in settings.items()}
         self._environment = {**ours, "CRUCIBLE_HOME": str(home), **given}
         self._started: list[Running] = []
@@ -106,13 +109,31 @@ class CommandLine:
         """Runs a command to its end."""
         return self.start(*words).ended(stdin)
 
+    def state(self) -> StackState:
+        """The state of the stack that is up."""
+        found = read_state(self.home)
+        assert found is not None
+        return found
+
+    def service(self, name: str) -> ServiceStatus:
+        """How a service of that stack is doing."""
+        return next(each for each in self.state().services if each.name == name)
+
     def pid_of(self, service: str) -> int:
         """Process id of a service of the stack that is up."""
-        state = read_state(self.home)
-        assert state is not None
-        pid = next(each.pid for each in state.services if each.name == service)
+        pid = self.service(service).pid
         assert pid is not None
         return pid
+
+    @contextmanager
+    def frozen(self, service: str) -> Iterator[None]:
+        """A service that hangs: it neither ends nor goes on."""
+        pid = self.pid_of(service)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def survivors(self) -> list[str]:
         """Command lines of the home's processes that do not go away; there should be none."""

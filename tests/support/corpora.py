@@ -1,14 +1,15 @@
 """Corpora made for one test, those that lie beside the repository, and the ledger a sweep leaves."""
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import DBAPIError
+
+from tests.support.stores import on_postgres, rows
 
 BESIDE = Path(__file__).parents[3] / "shared" / "corpora"
 
@@ -43,34 +44,32 @@ def ledger(home: Path) -> Counter[str | None]:
 
     Of that sweep alone: other tests on the same stack may have left evaluations open.
     """
-    with closing(sqlite3.connect(home / "crucible.db")) as store:
-        rows = store.execute(
-            "SELECT classification, count(*) FROM evaluations"
-            " WHERE sweep_id = (SELECT max(id) FROM sweeps) GROUP BY 1"
-        )
-        return Counter(dict(rows.fetchall()))
+    found = rows(
+        home,
+        "SELECT classification, count(*) FROM evaluations"
+        " WHERE sweep_id = (SELECT max(id) FROM sweeps) GROUP BY 1",
+    )
+    return Counter(dict(found))
 
 
 def names_of(home: Path, classification: str) -> list[str]:
     """The authors' ids of the evaluations in a column, in order."""
-    with closing(sqlite3.connect(home / "crucible.db")) as store:
-        query = "SELECT name FROM evaluations WHERE classification = ? ORDER BY name"
-        return [name for (name,) in store.execute(query, (classification,))]
+    query = "SELECT name FROM evaluations WHERE classification = :classification ORDER BY name"
+    return [name for (name,) in rows(home, query, classification=classification)]
 
 
 def is_under_way(home: Path) -> bool:
     """Whether some evaluations of the newest sweep are settled and others are not."""
-    if not (home / "crucible.db").exists():
+    if not on_postgres() and not (home / "crucible.db").exists():
         return False
     try:
         counted = ledger(home)
-    except sqlite3.OperationalError:  # its tables are being made
+    except DBAPIError:  # its tables are being made
         return False
     return 0 < counted[None] < counted.total()
 
 
 def newest_sweep(home: Path) -> str:
     """The id of a home's newest sweep."""
-    with closing(sqlite3.connect(home / "crucible.db")) as store:
-        ((sweep_id,),) = store.execute("SELECT max(id) FROM sweeps")
-        return str(sweep_id)
+    ((sweep_id,),) = rows(home, "SELECT max(id) FROM sweeps")
+    return str(sweep_id)

@@ -1,7 +1,6 @@
 """Somebody with the runbook at a real stack: they type its commands, and users send traffic meanwhile."""
 
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -13,9 +12,10 @@ from typing import Any
 
 import httpx
 
-from deployments.stack import read_state
+from crucible.store import sqlite_url
 from tests.support.command_line import ROOT, CommandLine
 from tests.support.runbook import expected_exit
+from tests.support.stacks import stack_up
 
 Program = tuple[str, str]
 """A language and a program in it."""
@@ -23,6 +23,7 @@ Program = tuple[str, str]
 _KEY = "key-of-the-tests"
 _SHELL = "/bin/bash"
 _WITHIN_S = 120
+_LOOKS = ("crucible breakers", "crucible dlq list")
 _LOOK_EVERY_S = 0.1
 _AGREEING: tuple[Program, ...] = (("python", "print('alike')"), ("bash", "echo alike"))
 
@@ -78,12 +79,8 @@ class Migration:
     @contextmanager
     def frozen(self, service: str) -> Iterator[None]:
         """A service that hangs: it neither ends nor goes on."""
-        pid = self._line.pid_of(service)
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with self._line.frozen(service):
             yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
 
     def type(self, command: str) -> str:
         """What ``command`` prints; fails unless it exits as the runbook says there.
@@ -111,17 +108,24 @@ class Migration:
         return output
 
     def try_out(self, command: str) -> None:
-        """The first time: as ``type``, on a copy of the store. It must work now, and nothing comes of it."""
+        """The first time: as ``type``, on a copy of the store. It must work now, and nothing comes of it.
+
+        What only looks at servers, which have no copy, is typed.
+        """
         if command in self._tried:
             return
         self._tried.add(command)
+        if command in _LOOKS:
+            self.type(command)
+            return
         home = self._line.home.with_name(f"copy-{len(self._tried)}")
         home.mkdir()
         source, copy = (sqlite3.connect(each / "crucible.db") for each in (self._line.home, home))
         source.backup(copy)
         source.close()
         copy.close()
-        elsewhere = self._environment | {"CRUCIBLE_HOME": str(home)}
+        copied = {"CRUCIBLE_HOME": str(home), "CRUCIBLE_DATABASE_URL": sqlite_url(home / "crucible.db")}
+        elsewhere = self._environment | copied
         done = subprocess.run(
             [_SHELL, "-c", command], cwd=ROOT, env=elsewhere, capture_output=True, text=True, check=False
         )
@@ -138,23 +142,18 @@ class Migration:
 @contextmanager
 def migration(folder: Path, **settings: str) -> Iterator[Migration]:
     """A whole stack with these settings, its home in ``folder``; nothing of it may be left at the end."""
-    settings = {"API_KEY": _KEY, **settings}
-    line = CommandLine(folder / "home", **settings)
-    try:
-        up = line.run("up", "--detach")
-        assert up.code == 0, up.stderr
-        with closing(Migration(line, _environment(folder, settings))) as opened:
-            yield opened
-        assert line.run("down").code == 0
-        assert line.survivors() == []
-    finally:
-        line.close()
+    # In SQLite whatever other tests use: what is tried out is tried on copies of the file.
+    settings = {"API_KEY": _KEY, "DATABASE_URL": sqlite_url(folder / "home" / "crucible.db"), **settings}
+    with (
+        stack_up(folder / "home", **settings) as line,
+        closing(Migration(line, _environment(line, folder, settings))) as opened,
+    ):
+        yield opened
 
 
-def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+def _environment(line: CommandLine, folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
     """What a shell at that stack has set, with ``crucible`` on its path."""
-    state = read_state(folder / "home")
-    assert state is not None
+    state = line.state()
     command = folder / "bin" / "crucible"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from cli.main import main; main()" "$@"\n')

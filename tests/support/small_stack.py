@@ -22,6 +22,7 @@ from deployments.stack.state import ServiceState, ServiceStatus, StackState
 from deployments.stack.valkey import valkey_service
 
 PATIENCE_S = 60.0
+WORKERS_NICENESS = 7
 ROOT = Path(__file__).parent.parent.parent
 
 # It has a child of its own, as a server with helpers has, and ignores SIGTERM when told to.
@@ -59,6 +60,7 @@ def small_plan(_settings: Settings, home: Home) -> Plan:
             ready=Prints(),
             tier=Tier.WORKERS,
             after=("redis",),
+            niceness=WORKERS_NICENESS,
         ),
     )
     return Plan(services, (), _state(services, web))

@@ -1,0 +1,85 @@
+"""Bodies that are JSON: told what they must look like, bounded, and strict about what fits."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from api.intake import Intake
+from api.problems import Problem, misfit
+from crucible.corpus_faults import shortened, shown
+
+MAX_SMALL_BODY_BYTES = 256 * 1024
+"""The largest body of a request that hands in no programs."""
+
+_JSON = ("application/json", "application/x-www-form-urlencoded")
+"""The latter is what curl says of every body unless it is told otherwise; it is read as JSON all the same."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+Examples = Mapping[str, object]
+"""Bodies to try, by what each does."""
+
+
+class JsonContent:
+    """A dependency that refuses bodies which are said to be something else than JSON.
+
+    ``kind`` is the type that describes the body, ``examples`` are bodies that are taken.
+    """
+
+    def __init__(self, kind: Any, examples: Examples) -> None:
+        self.kind, self.examples = kind, examples
+
+    async def __call__(self, request: Request) -> None:
+        """Raises a 415 ``Problem``. A body of which nothing is said is taken for JSON."""
+        _refuse_other_than_json(request)
+
+
+class JsonBody(Generic[Model]):
+    """A dependency that gives the body as a ``model``. The guard comes before it: strangers are not read."""
+
+    def __init__(self, model: type[Model], examples: Examples) -> None:
+        self.kind, self.examples = model, examples
+        self._intake = Intake(body_bytes=MAX_SMALL_BODY_BYTES)
+
+    async def __call__(self, request: Request) -> Model:
+        """Raises a 413, 415, 422 or 429 ``Problem``."""
+        _refuse_other_than_json(request)
+        async with self._intake.body(request) as body:
+            if b"\\u0000" in body:  # no text of ours has a NUL in it, and Postgres takes none
+                raise misfit("", "holds a NUL character")
+            try:
+                return self.kind.model_validate_json(body, strict=True)
+            except ValidationError as error:
+                raise _misfit_of(error.errors(include_url=False)) from None
+
+
+def _refuse_other_than_json(request: Request) -> None:
+    named = request.headers.get("content-type", "application/json")
+    kind = named.partition(";")[0].strip().lower()
+    if kind not in _JSON and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"the body is said to be {shortened(kind)!r}; send JSON as application/json",
+            headers={"Accept": "application/json"},
+        )
+
+
+def _misfit_of(faults: list[ErrorDetails]) -> Problem:
+    """Of several faults an unknown key is told first: a misspelt key is why another one is missing."""
+    fault = next((each for each in faults if each["type"] == "extra_forbidden"), faults[0])
+    if fault["type"] == "json_invalid":
+        return misfit("", f"not JSON: {fault['ctx']['error']}")
+    key = shortened(".".join(str(part) for part in fault["loc"]))
+    match fault["type"]:
+        case "extra_forbidden":
+            return misfit(key, "unknown key")
+        case "missing":
+            return misfit(key, "missing")
+        case "value_error":
+            return misfit(key, str(fault["ctx"]["error"]))
+        case _:
+            return misfit(key, f"{fault['msg']}; it is {shown(fault['input'])}")

@@ -1,0 +1,18 @@
+"use strict";
+// Dialogs ask before anything is changed; everything else on these pages is plain links and forms.
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-opens]");
+  if (opener) document.getElementById(opener.dataset.opens).showModal();
+  const closer = event.target.closest("[data-closes]");
+  if (closer) closer.closest("dialog").close();
+});
+// A form is sent once: the button waits for the next page.
+document.addEventListener("submit", (event) => {
+  for (const button of event.target.querySelectorAll("button:not([type=button])")) button.disabled = true;
+});
+addEventListener("pageshow", () => {
+  for (const button of document.querySelectorAll("form button[disabled]")) button.disabled = false;
+});
+const connection = document.getElementById("connection");
+document.addEventListener("htmx:sseError", () => { connection.hidden = false; });
+document.addEventListener("htmx:sseOpen", () => { connection.hidden = true; });

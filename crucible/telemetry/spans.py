@@ -1,0 +1,132 @@
+"""Making spans. Where nothing is recorded, each of these does next to nothing."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Link,
+    NonRecordingSpan,
+    NoOpTracer,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    get_current_span,
+    set_span_in_context,
+    use_span,
+)
+
+from crucible.telemetry.roots import Root, root_context
+
+Attribute = str | bool | int | float
+Attributes = Mapping[str, Attribute]
+
+_LONGEST_REASON = 300
+
+
+class _Process:
+    """The tracer of this process; until there is one, nothing is traced."""
+
+    tracer: Tracer = NoOpTracer()
+
+
+# Not OpenTelemetry's global one: libraries that find that trace by themselves, whatever anybody sends them.
+_process = _Process()
+
+
+@contextmanager
+def traced_by(tracer: Tracer) -> Iterator[None]:
+    """Have spans made by ``tracer`` from now on, in the whole process."""
+    before, _process.tracer = _process.tracer, tracer
+    try:
+        yield
+    finally:
+        _process.tracer = before
+
+
+def root(name: str, of: Root, attributes: Attributes, links: Sequence[Link] = ()) -> Span:
+    """Begin a trace. The span may not be recorded, and its context is valid all the same.
+
+    Without a tracer provider the context is not valid either: this process has no part in traces.
+    """
+    return _process.tracer.start_span(name, root_context(of), attributes=attributes, links=links)
+
+
+def begin(
+    name: str,
+    parent: SpanContext | None,
+    attributes: Attributes | None = None,
+    *,
+    links: Sequence[Link] = (),
+    start_ns: int | None = None,
+) -> Span:
+    """Begin a span below ``parent``; one that does nothing where that is not recorded."""
+    if parent is None or not parent.trace_flags.sampled:
+        return INVALID_SPAN
+    context = set_span_in_context(NonRecordingSpan(parent), Context())
+    return _process.tracer.start_span(name, context, attributes=attributes, links=links, start_time=start_ns)
+
+
+@contextmanager
+def span(
+    name: str, attributes: Attributes | None = None, kind: SpanKind = SpanKind.INTERNAL
+) -> Iterator[Span]:
+    """A span below the current one, current inside; what is raised inside is its error."""
+    parent = here()
+    if parent is None or not parent.trace_flags.sampled:
+        yield INVALID_SPAN
+        return
+    begun = _process.tracer.start_span(name, None, kind, attributes)
+    with use_span(begun, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        try:
+            yield begun
+        except BaseException as error:
+            failed(begun, str(error) or type(error).__name__)
+            raise
+
+
+@contextmanager
+def ending(begun: Collection[Span]) -> Iterator[None]:
+    """Have these spans end together; what is raised inside is the error of each."""
+    try:
+        yield
+    except BaseException as error:
+        for each in begun:
+            failed(each, str(error) or type(error).__name__)
+        raise
+    finally:
+        for each in begun:
+            each.end()
+
+
+@contextmanager
+def inside(parent: SpanContext | None) -> Iterator[None]:
+    """Have spans begin below ``parent``, which another process has made, and logs and headers name it."""
+    if parent is None:
+        yield
+        return
+    token = attach(set_span_in_context(NonRecordingSpan(parent), Context()))
+    try:
+        yield
+    finally:
+        detach(token)
+
+
+def here() -> SpanContext | None:
+    """The current place in a trace, recorded or not; null outside of any."""
+    context = get_current_span().get_span_context()
+    return context if context.is_valid else None
+
+
+def failed(of: Span, reason: str) -> None:
+    """Say that what ``of`` stands for failed."""
+    of.set_status(Status(StatusCode.ERROR, reason[:_LONGEST_REASON]))
+
+
+def link_to(context: SpanContext, why: str) -> Link:
+    """A link to another span; ``why`` is one of few words."""
+    return Link(context, {"why": why})

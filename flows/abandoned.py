@@ -1,0 +1,56 @@
+"""Tells Prefect of flow runs whose process is no more: those that were started by a deployment."""
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+from httpx import HTTPError
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+
+from flows.host import FlowHost, host_tag
+from flows.janitor import crash_flow_runs
+from flows.worker import POOL
+from tasks.connections import LOST
+from tasks.leases import Departed
+
+_LOOK_EVERY_S = 5.0
+_UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+
+
+class Abandoned:
+    """``run`` must go on beside the worker. What evaluations such runs leave open is for the janitor."""
+
+    def __init__(self, host: FlowHost) -> None:
+        self._departed = Departed(host.lease)
+
+    async def run(self) -> None:
+        """Look again and again until cancelled; a server that is away is waited for."""
+        while True:
+            try:
+                await self._look()
+            except (HTTPError, *LOST) as error:
+                structlog.get_logger().warning("not looked for abandoned flow runs", reason=str(error))
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _look(self) -> None:
+        state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))
+        pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
+        async with get_client() as client:
+            found = await client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(state=state), work_pool_filter=pool
+            )
+        for owner in await self._departed.among(_owners(found)):
+            await crash_flow_runs(owner)
+
+
+def _owners(flow_runs: Iterable[FlowRun]) -> set[str]:
+    prefix = host_tag("")
+    return {tag.removeprefix(prefix) for each in flow_runs for tag in each.tags if tag.startswith(prefix)}

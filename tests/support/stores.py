@@ -1,0 +1,78 @@
+"""Where the stacks of tests keep their ledgers, and a look into them.
+
+In SQLite in the home of each; with ``CRUCIBLE_TEST_STORE=postgres`` in databases of a Postgres server that
+they start for themselves.
+"""
+
+import asyncio
+import atexit
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from bench import postgres
+from crucible.store import sqlite_url
+from crucible.store.database import parse
+
+_URLS: dict[Path, str] = {}
+
+
+def on_postgres() -> bool:
+    """Whether all stacks of tests are to keep their ledgers in Postgres."""
+    return os.environ.get("CRUCIBLE_TEST_STORE") == "postgres"
+
+
+def url_of(home: Path) -> str:
+    """The URL of the store of the stack in ``home``."""
+    return _URLS.get(home, sqlite_url(home / "crucible.db"))
+
+
+def keep_in_postgres(home: Path) -> str:
+    """Have the stack in ``home`` keep its ledger in a new database; its URL, from now on that of the home."""
+    if home not in _URLS:
+        _URLS[home] = new_database(_server())
+    return _URLS[home]
+
+
+def new_database(server: str) -> str:
+    """The URL of a new database on ``server``, whose URL ends in a slash."""
+    name = f"store_{uuid4().hex}"
+    _in_thread(f"{server}postgres", f"CREATE DATABASE {name}", {})
+    return f"{server}{name}"
+
+
+def rows(home: Path, query: str, **values: object) -> list[Any]:
+    """What ``query`` finds in the store of ``home``, or changes there."""
+    return _in_thread(url_of(home), query, values)
+
+
+@cache
+def _server() -> str:
+    """A server for as long as this process lives."""
+    kept = ExitStack()
+    atexit.register(kept.close)
+    return kept.enter_context(postgres.running(max_connections="300"))
+
+
+def _in_thread(url: str, statement: str, values: Mapping[str, object]) -> list[Any]:
+    """In a thread of its own, for the caller may be in an event loop."""
+
+    async def done() -> list[Any]:
+        engine = create_async_engine(parse(url), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        async with engine.connect() as connection:
+            found = await connection.execute(text(statement), dict(values))
+            answer = [tuple(row) for row in found] if found.returns_rows else []
+        await engine.dispose()
+        return answer
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, done()).result()
