@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test check format bench simulate drill chaos up down lock parts clean
+.PHONY: help install sweep test check format bench simulate drill chaos soak screenshots up down images secrets compose lock \
+	parts clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Install Crucible and all it needs into .venv
 
@@ -35,8 +36,10 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only .
 
-bench: $(INSTALLED) ## Measure against the bare limit and a Celery chord; writes docs/benchmarks.md
+bench: $(INSTALLED) parts ## Measure against the bare limit and a Celery chord; writes docs/benchmarks.md
 	$(BIN)/crucible bench --write docs/benchmarks.md
+	$(BIN)/crucible bench --front --write docs/benchmarks.md
+	$(BIN)/crucible bench --scaling --write docs/benchmarks.md
 	$(BIN)/crucible images build
 	$(BIN)/crucible bench --sandboxes --write docs/benchmarks.md
 
@@ -49,18 +52,38 @@ drill: $(INSTALLED) ## Practise the migration, with a fault at every stage; prin
 chaos: $(INSTALLED) parts ## Break every part in the middle of a sweep; prints what was lost (nothing); half an hour
 	$(BIN)/python -m tests.chaos --write docs/chaos.md
 
+soak: $(INSTALLED) parts ## Put mixed load on a stack for an hour while services are killed; prints what has grown (nothing)
+	$(BIN)/python -m tests.soak
+
+screenshots: $(INSTALLED) parts ## Take pictures of every page, light and dark, into docs/screenshots
+	$(BIN)/python -m tests.browser.screenshots docs/screenshots
+
 up: $(INSTALLED) ## Start the local stack in the background
 	$(BIN)/crucible up --detach
 
 down: $(INSTALLED) ## Stop the local stack
 	$(BIN)/crucible down
 
+images: $(INSTALLED) ## Build the images of the composition; TOOLCHAINS names what programs are compiled with
+	$(BIN)/python -m deployments.images $(if $(TOOLCHAINS),--toolchains "$(TOOLCHAINS)")
+
+secrets: ## Make the secrets of the composition in .secrets, unless they are there
+	@deployments/compose/make-secrets
+
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
+compose: images secrets ## Start the composition in the background, all of it in containers
+	$(COMPOSE) up --detach
+
 parts: ## Install the servers and toolchains that tests use (Debian, as root; elsewhere tests say what they miss)
 	@tests/install-parts
 
+LOCK := uv pip compile --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+
 lock: ## Pin the dependencies anew (needs uv)
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-		--python-version 3.11 --extra dev --output-file requirements.lock pyproject.toml
+	$(LOCK) --universal --python-version 3.11 --extra dev --output-file requirements.lock pyproject.toml
+	$(LOCK) --python-platform linux --python-version 3.11.2 --extra build --constraint requirements.lock \
+		--output-file requirements-runtime.lock pyproject.toml
 
 clean: ## Remove what was installed and what a stack has left
-	rm -rf $(VENV) .crucible
+	rm -rf $(VENV) .crucible build

@@ -1,0 +1,1 @@
+"""The images of the composition: their Dockerfile, and what starts the servers in them."""
