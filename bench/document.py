@@ -16,6 +16,9 @@ class Place(NamedTuple):
 
 
 FIGURES = Place("<!-- figures: written by crucible bench -->", "<!-- end of figures -->")
+FRONT = Place("<!-- front: written by crucible bench -->", "<!-- end of front -->")
+SCALING = Place("<!-- scaling: written by crucible bench -->", "<!-- end of scaling -->")
+STORE = Place("<!-- store: written by crucible bench -->", "<!-- end of store -->")
 SANDBOXES = Place("<!-- sandboxes: written by crucible bench -->", "<!-- end of sandboxes -->")
 
 

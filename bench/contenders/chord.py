@@ -48,13 +48,26 @@ def _submit(app: Celery, evaluation: Evaluation) -> AsyncResult:
     return chord(legs, app=app)(app.tasks["compare"].s())
 
 
+def round_trips(app: Celery, number: int) -> list[float]:
+    """Seconds of so many bare ``delay().get()``, one after the other."""
+    found = []
+    for _ in range(number):
+        started = time.monotonic()
+        app.tasks["nothing"].delay().get(timeout=_RESULT_WITHIN_S)
+        found.append(time.monotonic() - started)
+    return found
+
+
 def main() -> None:
-    """Answer orders ``{"corpus"}`` until there are no more."""
+    """Answer orders ``{"corpus"}`` and ``{"round_trips"}`` until there are no more."""
     orders = Orders()
     app = make_app()
     app.set_current()
     for order in orders:
-        orders.answer(run_all(app, Path(order["corpus"])))
+        if "round_trips" in order:
+            orders.answer({"seconds": round_trips(app, order["round_trips"])})
+        else:
+            orders.answer(run_all(app, Path(order["corpus"])))
 
 
 if __name__ == "__main__":

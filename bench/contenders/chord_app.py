@@ -57,7 +57,10 @@ def make_app() -> Celery:
             "programs_cpu_s": legacy["cpu_s"] + celery["cpu_s"],
         }
 
-    for task in (legacy_like, celery_task, compare):
+    def nothing() -> None:
+        """Only the way there and back."""
+
+    for task in (legacy_like, celery_task, compare, nothing):
         app.task(name=task.__name__)(task)
     return app
 

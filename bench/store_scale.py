@@ -1,0 +1,190 @@
+"""How much slower the store becomes when it holds a hundred times as much: Postgres, both sizes by turns."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+from statistics import median
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from bench import postgres
+from bench.figures import Ratio
+from bench.machine import describe_machine
+from bench.store_asked import Asked
+from bench.store_fill import FROM, Filling
+from bench.tables import Grid, ratio_grid
+from crucible.errors import StackError
+from crucible.store import Store
+from crucible.store.database import Database, parse
+from crucible.store.measures import StoreInfo
+from crucible.store.migration import migrate, upgrade
+
+Say = Callable[[str], None]
+
+_SERVER = {"shared_buffers": "1GB", "max_wal_size": "8GB", "maintenance_work_mem": "512MB"}
+_MOST = 1.5
+_SEED = 5
+_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many evaluations the two stores hold, and how often each question is put to each."""
+
+    small: int
+    large: int
+    rounds: int
+
+
+FULL = Extent(small=50_000, large=5_000_000, rounds=60)
+QUICK = Extent(small=10_000, large=200_000, rounds=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Seconds by question, at the small size and at the large; what a large store takes up, and lets go.
+
+    ``closed`` and ``let_go`` are pairs and evaluations a second.
+    """
+
+    extent: Extent
+    seconds: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    info: StoreInfo
+    filled_s: float
+    migrated_s: float
+    closed: float
+    let_go: float
+
+
+async def run(extent: Extent, say: Say) -> tuple[dict[str, str], Scale]:
+    """Fill both stores on a server of its own, ask both by turns; raises ``StackError`` without Postgres."""
+    if reason := postgres.missing():
+        raise StackError(f"{reason}; install PostgreSQL, as tests/install-parts does")
+    facts = describe_machine()
+    with postgres.running(**_SERVER) as server:
+        small, _, _ = await made(server, extent.small, say)
+        large, filled_s, migrated_s = await made(server, extent.large, say)
+        try:
+            seconds = await _asked(extent, small, large, say)
+            info = await large.store.measured()
+            say("letting go what is older than two months")
+            closed, let_go = await _let_go(large.store)
+            return facts, Scale(extent, seconds, info, filled_s, migrated_s, closed, let_go)
+        finally:
+            await small.store.close()
+            await large.store.close()
+
+
+async def made(server: str, number: int, say: Say) -> tuple[Asked, float, float]:
+    """A filled store in a new database, and the seconds that filling and migrating took; to be closed."""
+    say(f"filling a store with {number:,} evaluations")
+    name, filling = f"of_{number}", Filling(number)
+    await _statement(f"{server}postgres", f"CREATE DATABASE {name}")
+    database = Database(parse(f"{server}{name}"))
+    began = time.monotonic()
+    await upgrade(database, FROM)
+    await filling.fill(database)
+    filled = time.monotonic()
+    say(f"bringing {number:,} evaluations to the newest revision")
+    await migrate(database)
+    migrated = time.monotonic()
+    await database.close()
+    await _statement(f"{server}{name}", "VACUUM ANALYZE")
+    store = await Store.open(f"{server}{name}", "host-of-the-bench")
+    asked = Asked(store, filling, Random(_SEED))  # noqa: S311 (which rows are read is no secret)
+    return asked, filled - began, migrated - filled
+
+
+async def _statement(url: str, statement: str) -> None:
+    engine = create_async_engine(parse(url), isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(text(statement))
+    await engine.dispose()
+
+
+async def _asked(
+    extent: Extent, small: Asked, large: Asked, say: Say
+) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
+    questions = tuple(zip(small.questions().items(), large.questions().items(), strict=True))
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for (name, _), _ in questions}
+    for number in range(-2, extent.rounds):
+        say(f"asking both, round {max(number, 0) + 1} of {extent.rounds}")
+        for (name, of_small), (_, of_large) in questions:
+            turns = [(0, of_small), (1, of_large)]
+            for place, question in turns if number % 2 else reversed(turns):
+                took = await _timed(question)
+                if number >= 0:  # the first rounds warm up
+                    found[name][place].append(took)
+    return {name: (few, many) for name, (few, many) in found.items()}
+
+
+async def _let_go(store: Store) -> tuple[float, float]:
+    """Pairs closed and evaluations let go in a second, for as long as one closing and some steps take."""
+    before = datetime.now(UTC) - timedelta(days=60)
+    began = time.perf_counter()
+    closed = await store.retention.close(before)
+    ended = time.perf_counter()
+    number, after_id = 0, ""
+    for _ in range(_STEPS):
+        step = await store.retention.let_go(before, after_id)
+        number, after_id = number + step.number, step.after_id or after_id
+    return closed / (ended - began), number / (time.perf_counter() - ended)
+
+
+async def _timed(question: Callable[[], Awaitable[object]]) -> float:
+    began = time.perf_counter()
+    await question()
+    return time.perf_counter() - began
+
+
+def ratios(scale: Scale) -> list[Ratio]:
+    """Each question's median at the large size by that at the small."""
+    return [
+        Ratio(name, median(many) / median(few), "at most", _MOST)
+        for name, (few, many) in scale.seconds.items()
+    ]
+
+
+def grids(scale: Scale) -> list[Grid]:
+    """All tables, the weightiest first."""
+    sizes = f"{scale.extent.large:,} / {scale.extent.small:,} evaluations"
+    times = tuple(
+        (name, *(f"{1000 * each:,.2f}" for found in both for each in (median(found), max(found))))
+        for name, both in scale.seconds.items()
+    )
+    found = ratio_grid(ratios(scale))
+    return [
+        Grid(f"Medians of times, {sizes}", found.columns, found.rows),
+        Grid(
+            f"Times, ms, {sizes.replace(' /', ' and')}, asked {scale.extent.rounds} times by turns",
+            ("", "few, p50", "few, longest", "many, p50", "many, longest"),
+            times,
+        ),
+        _sizes(scale),
+        Grid(
+            "Letting go of the large store",
+            ("", "a second"),
+            (
+                ("pairs verified and closed", f"{scale.closed:,.0f}"),
+                ("evaluations let go, with all that belongs to them", f"{scale.let_go:,.0f}"),
+            ),
+        ),
+    ]
+
+
+def _sizes(scale: Scale) -> Grid:
+    number = scale.extent.large
+    rows = [
+        (each.name, f"{each.rows:,}", f"{each.bytes / number:,.1f}", f"{each.index_bytes / number:,.1f}")
+        for each in scale.info.tables
+        if each.rows > number / 100  # of others there are few, however large a store is
+    ]
+    whole = ("whole database", "", f"{scale.info.bytes / number:,.1f}", "")
+    title = (
+        f"Bytes per evaluation, {number:,} of them"
+        f" (filled in {scale.filled_s:,.0f} s, migrated from {FROM} in {scale.migrated_s:,.0f} s)"
+    )
+    return Grid(title, ("", "rows", "tables", "indexes"), (*rows, whole))
