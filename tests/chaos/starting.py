@@ -50,7 +50,7 @@ async def _process(home: Path, settings: dict[str, str]) -> AsyncIterator[None]:
     environment = without_crucible() | settings | {"CRUCIBLE_HOME": str(home)}
     with (home / "stack.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", launch.__file__, str(os.getpid())),
+            *(sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), "0"),
             *(sys.executable, "-m", "tests.chaos.stack_process"),
             cwd=ROOT,
             env=environment,

@@ -13,48 +13,31 @@ from tasks.claims import claim_key, mark_key
 from tasks.legacy_leg.client import LegacyClient
 from tasks.resilience.breakers import CELERY_REDIS, REDIS, Breakers
 from tasks.resilience.shared import breakers
+from tests.support.leg_fixtures import Servers, on_empty_servers, servers
 from tests.support.legs import CONCURRENCY, Flow, LegHarness, dispatch, dispatches
 from tests.support.stub_executor import StubExecutor
 from tests.support.valkey import Valkey
 from tests.support.waiting import eventually
+
+__all__ = ["servers"]
 
 MINIMUM = BreakerSettings().minimum
 MOST_BEFORE_OPEN = MINIMUM + CONCURRENCY
 """Calls that may be under way when the last one is counted that opens it."""
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[Valkey, Valkey]]:
-    """The Redis of replies and legacy queue, and Celery's."""
-    both = Valkey(), Valkey()
-    for server in both:
-        server.start()
-    yield both
-    for server in both:
-        server.remove()
-
-
-def made(leg: Leg, servers: tuple[Valkey, Valkey]) -> Iterator[LegHarness]:
-    for server in servers:
-        server.client().flushall()
-    executor = StubExecutor()
-    executor.start()
-    harness = LegHarness(leg, *servers, executor)
-    yield harness
-    harness.close()
-    executor.stop()
-
-
 @pytest.fixture
-def legacy(servers: tuple[Valkey, Valkey]) -> Iterator[LegHarness]:
+def legacy(servers: Servers) -> Iterator[LegHarness]:
     """The legacy leg on empty servers."""
-    yield from made("legacy", servers)
+    with on_empty_servers("legacy", servers) as made:
+        yield made
 
 
 @pytest.fixture
-def celery(servers: tuple[Valkey, Valkey]) -> Iterator[LegHarness]:
+def celery(servers: Servers) -> Iterator[LegHarness]:
     """The Celery leg on empty servers."""
-    yield from made("celery", servers)
+    with on_empty_servers("celery", servers) as made:
+        yield made
 
 
 @pytest.fixture

@@ -22,39 +22,25 @@ from tasks.dispatch import Dispatch, Run
 from tasks.exchange import Answer, Exchange
 from tasks.legacy_leg.client import LegacyClient
 from tasks.replies import ReplyReader
+from tests.support.leg_fixtures import Servers, on_empty_servers, servers
 from tests.support.legs import CONCURRENCY, STREAM, LegHarness, dispatch, dispatches
 from tests.support.queues import taken_on_celery, taken_on_legacy, waiting_on_celery, waiting_on_legacy
-from tests.support.stub_executor import TOKEN, StubExecutor
+from tests.support.stub_executor import TOKEN
 from tests.support.valkey import Valkey
 from tests.support.waiting import eventually
+
+__all__ = ["servers"]
 
 PATIENT = FlowSettings(stall_s=600, resend_after_s=600)
 NUMBER = 20
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[Valkey, Valkey]]:
-    """The Redis of replies and legacy queue, and Celery's."""
-    both = Valkey(), Valkey()
-    for server in both:
-        server.start()
-    yield both
-    for server in both:
-        server.remove()
-
-
 @pytest.fixture(params=LEGS)
-def harness(request: pytest.FixtureRequest, servers: tuple[Valkey, Valkey]) -> Iterator[LegHarness]:
+def harness(request: pytest.FixtureRequest, servers: Servers) -> Iterator[LegHarness]:
     """A leg on empty servers, without a worker, whose executor holds what it gets."""
-    for server in servers:
-        server.client().flushall()
-    executor = StubExecutor()
-    executor.start()
-    executor.hold()
-    leg = LegHarness(request.param, *servers, executor)
-    yield leg
-    leg.close()
-    executor.stop()
+    with on_empty_servers(request.param, servers) as made:
+        made.executor.hold()
+        yield made
 
 
 class Host:

@@ -1,17 +1,18 @@
 """What holds for the Celery leg alone."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from crucible.settings import CelerySettings
 from tasks.celery_leg.app import broker_priority, make_app
+from tests.support.leg_fixtures import flow
 from tests.support.legs import CONCURRENCY, Flow, LegHarness, dispatches
 from tests.support.stub_executor import StubExecutor
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import eventually
 
-__all__ = ["valkey"]
+__all__ = ["flow", "valkey"]
 
 
 @pytest.fixture
@@ -24,14 +25,6 @@ def harness(valkey: Valkey) -> Iterator[LegHarness]:
     yield leg
     leg.close()
     executor.stop()
-
-
-@pytest.fixture
-async def flow(harness: LegHarness) -> AsyncIterator[Flow]:
-    """The sender and reader of the leg."""
-    sender = Flow(harness)
-    yield sender
-    await sender.aclose()
 
 
 def test_settings_acknowledge_after_the_run_and_keep_no_results() -> None:

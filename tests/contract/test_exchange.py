@@ -20,6 +20,7 @@ from tasks.exchange import Answer, Exchange
 from tasks.replies import ReplyReader
 from tests.support.scripted_leg import Script, ScriptedLeg
 from tests.support.valkey import Valkey, valkey
+from tests.support.waiting import eventually
 
 __all__ = ["valkey"]
 
@@ -191,6 +192,24 @@ async def test_a_queue_that_cannot_be_reached_is_tried_again(valkey: Valkey) -> 
     async with exchange(valkey, away_at_first, HASTY) as (opened, _):
         await opened.ask("legacy", dispatches(1), answers)
     assert None not in answers.seen.values()
+
+
+async def test_what_is_abandoned_is_not_cancelled_and_is_answered_to_whoever_asks_next(
+    valkey: Valkey,
+) -> None:
+    (asked,), first, second = dispatches(1), Answers(), Answers()
+    async with exchange(valkey, lambda *_: None, PATIENT) as (opened, leg), asyncio.timeout(30):
+        asking = asyncio.create_task(opened.ask("legacy", [asked], first))
+        await asyncio.sleep(0)  # it is being sent, and will be
+        opened.abandon("legacy", [asked.run_id])
+        again = asyncio.create_task(opened.ask("legacy", [asked], second))
+        await asking
+        await eventually(lambda: leg.sent[asked.run_id] == 2)
+        leg.answer(asked.run_id)
+        await again
+    assert not first.seen
+    assert second.seen[asked.run_id] is not None
+    assert not leg.withdrawn
 
 
 async def test_one_who_stops_waiting_is_told_nothing_more(valkey: Valkey) -> None:

@@ -82,11 +82,13 @@ async def at_work(valkey: Valkey, url: str, hands: Hands, lease_s: float = LEASE
     await lease.open()
     host = cast("FlowHost", SimpleNamespace(store=store, lease=lease))
     running = asyncio.create_task(Janitor(host, hands).run())
-    yield store
-    running.cancel()
-    await asyncio.wait({running})
-    await lease.close()
-    await store.close()
+    try:
+        yield store
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+        await lease.close()
+        await store.close()
 
 
 async def entered(url: str, owner: str | None, number: int) -> list[str]:
@@ -163,8 +165,8 @@ async def test_what_fails_each_time_is_begun_at_intervals(
     hands = Hands()
 
     async with at_work(valkey, url, hands) as store:
-        (failing,) = await submitted(store, 1)
         began = time.monotonic()
+        (failing,) = await submitted(store, 1)
         for times in range(1, 4):
             await eventually(lambda times=times: len(hands.got) == times)
             hands.looked = False

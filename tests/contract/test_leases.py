@@ -1,8 +1,9 @@
 """Leases on a real server: a host that lives is seen to, one that has gone is not."""
 
+import time
 from uuid import uuid4
 
-from tasks.leases import Lease, host_key
+from tasks.leases import Departed, Lease, host_key
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import eventually
 
@@ -38,3 +39,30 @@ async def test_a_host_that_no_longer_renews_is_gone_when_its_time_is_over(valkey
     await eventually(lambda: not client.exists(host_key(owner)))
     assert await lease.alive([owner]) == set()
     await lease.close()
+
+
+async def test_who_has_no_lease_is_dead_after_a_while_and_never_the_one_that_looks(valkey: Valkey) -> None:
+    own, dead = Lease(valkey.url, f"host-{uuid4().hex}", lease_s=0.2), f"host-{uuid4().hex}"
+    departed = Departed(own)
+    found: list[str] = []
+    began = time.monotonic()
+
+    while not found:
+        found = await departed.among([own.owner, dead])
+
+    assert found == [dead]
+    assert time.monotonic() - began >= own.lease_s / 2
+    await own.close()
+
+
+async def test_who_has_a_lease_again_is_dead_only_after_another_while(valkey: Valkey) -> None:
+    looking, other = Lease(valkey.url, "host-that-looks", lease_s=0.2), f"host-{uuid4().hex}"
+    departed, client = Departed(looking), valkey.client()
+    while not await departed.among([other]):
+        pass
+
+    client.set(host_key(other), "elsewhere:1")
+    assert await departed.among([other]) == []
+    client.delete(host_key(other))
+    assert await departed.among([other]) == []
+    await looking.close()

@@ -1,52 +1,20 @@
 """One suite over both legs: real servers, real worker processes, an executor that runs no code."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from crucible.errors import ServiceUnavailable
-from crucible.models import LEGS
 from crucible.settings import LegacySettings
 from tasks.claims import DUPLICATES_KEY, claim_key
+from tests.support.leg_fixtures import flow, harness, servers
 from tests.support.legs import STREAM, Flow, LegHarness, Worker, dispatch, dispatches
-from tests.support.stub_executor import StubExecutor
-from tests.support.valkey import Valkey
 from tests.support.waiting import eventually
 
+__all__ = ["flow", "harness", "servers"]
+
 RESEND_EVERY_S = 0.5
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[Valkey, Valkey]]:
-    """The Redis of replies and legacy queue, and Celery's."""
-    both = Valkey(), Valkey()
-    for server in both:
-        server.start()
-    yield both
-    for server in both:
-        server.remove()
-
-
-@pytest.fixture(params=LEGS)
-def harness(request: pytest.FixtureRequest, servers: tuple[Valkey, Valkey]) -> Iterator[LegHarness]:
-    """A leg on empty servers, without a worker."""
-    for server in servers:
-        server.client().flushall()
-    executor = StubExecutor()
-    executor.start()
-    leg = LegHarness(request.param, *servers, executor)
-    yield leg
-    leg.close()
-    executor.stop()
-
-
-@pytest.fixture
-async def flow(harness: LegHarness) -> AsyncIterator[Flow]:
-    """The sender and reader of the leg."""
-    sender = Flow(harness)
-    yield sender
-    await sender.aclose()
 
 
 @pytest.fixture

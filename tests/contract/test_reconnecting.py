@@ -1,9 +1,11 @@
 """Commands whose connection is lost, on a real server: sent again, told and counted, and not for ever."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 import redis
+import redis.asyncio
 from structlog.testing import capture_logs
 
 from tasks.connections import LOST, connect, connect_async
@@ -59,3 +61,26 @@ def test_an_error_of_the_command_itself_is_not_sent_again(server: Valkey) -> Non
         with pytest.raises(redis.ResponseError):
             client.incr("key")
     assert lines == []
+
+
+async def endlessly(client: redis.asyncio.Redis) -> None:
+    while True:
+        await client.mget(["key"])
+
+
+async def test_a_task_that_is_cancelled_ends_wherever_its_command_is_just_then(server: Valkey) -> None:
+    client = connect_async(server.url)
+    going_on = False
+    for steps in range(200):
+        task = asyncio.create_task(endlessly(client))
+        for _ in range(steps % 20):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task}, timeout=5)
+        if going_on := not task.done():
+            break
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    await client.aclose()
+    assert not going_on

@@ -12,6 +12,7 @@ import pytest
 from crucible.models.evaluation import MAX_PROGRAM_BYTES
 from deployments.stack import StackState
 from tests.support.api_process import ApiProcess, environment_of
+from tests.support.stacks import client_of
 from tests.support.valkey import free_port
 
 pytestmark = pytest.mark.stack
@@ -25,8 +26,7 @@ _STEPS = {"legacy leg", "celery leg", "compare"}
 @pytest.fixture
 def client(stack: StackState) -> Iterator[httpx.Client]:
     """A client of the stack's own API, with its key."""
-    headers = {"Authorization": f"Bearer {stack.api_key}"}
-    with httpx.Client(base_url=stack.api_url, headers=headers, timeout=2 * _PATIENCE_S) as made:
+    with client_of(stack, 2 * _PATIENCE_S) as made:
         yield made
 
 

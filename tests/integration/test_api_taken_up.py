@@ -7,8 +7,9 @@ import time
 import httpx
 import pytest
 
-from deployments.stack import StackState, read_state
+from deployments.stack import StackState
 from tests.support.command_line import CommandLine
+from tests.support.stacks import bearer
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -21,8 +22,7 @@ def test_what_an_api_had_in_hand_when_it_was_killed_is_answered_by_its_successor
 ) -> None:
     up = alone.run("up", "--detach")
     assert up.code == 0, up.stderr
-    state = read_state(alone.home)
-    assert state is not None
+    state = alone.state()
     orders = [{"id": f"in-hand-{n}", "language": "python", "code": _SLOW} for n in range(8)]
     states = posted(state, orders)
 
@@ -38,7 +38,7 @@ def test_what_an_api_had_in_hand_when_it_was_killed_is_answered_by_its_successor
 
 
 def posted(state: StackState, orders: list[dict[str, str]]) -> list[dict[str, str]]:
-    answer = httpx.post(f"{state.api_url}/evaluations", json=orders, headers=key(state), trust_env=False)
+    answer = httpx.post(f"{state.api_url}/evaluations", json=orders, headers=bearer(state), trust_env=False)
     assert answer.status_code == 202, answer.text
     states: list[dict[str, str]] = answer.json()
     return states
@@ -50,14 +50,10 @@ def settled(state: StackState, evaluation_id: str) -> dict[str, str]:
     url = f"{state.api_url}/evaluations/{evaluation_id}"
     while time.monotonic() < deadline:
         try:
-            found: dict[str, str] = httpx.get(url, headers=key(state), trust_env=False).json()
+            found: dict[str, str] = httpx.get(url, headers=bearer(state), trust_env=False).json()
         except httpx.TransportError:
             found = {}
         if found.get("status") == "settled":
             return found
         time.sleep(0.1)
     raise AssertionError(f"{evaluation_id} has no column after {_WITHIN_S:g} s")
-
-
-def key(state: StackState) -> dict[str, str]:
-    return {"Authorization": f"Bearer {state.api_key}"}

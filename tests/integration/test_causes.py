@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.command_line import ROOT, CommandLine
 from tests.support.corpora import beside, line, write_corpus
+from tests.support.stacks import stack_up
+from tests.support.stores import url_of
 
 pytestmark = pytest.mark.stack
 
@@ -87,15 +89,8 @@ class Swept:
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
     folder = tmp_path_factory.mktemp("causes")
-    crucible = CommandLine(folder / "home", **_DRIFT)
-    try:
-        up = crucible.run("up", "--detach")
-        assert up.code == 0, up.stderr
+    with stack_up(folder / "home", **_DRIFT) as crucible:
         yield Swept(crucible, folder)
-        assert crucible.run("down").code == 0
-        assert crucible.survivors() == []
-    finally:
-        crucible.close()
 
 
 def test_three_drifts_of_an_executor_are_three_causes_over_all_languages(swept: Swept) -> None:
@@ -156,9 +151,7 @@ def test_what_is_no_mismatch_cannot_be_reproduced(swept: Swept) -> None:
 
 def test_a_mismatch_that_does_not_show_again_is_said_to_be_gone(swept: Swept) -> None:
     # The store of the sweep, and a stack of its own without the drift.
-    other = CommandLine(
-        swept.folder / "other", DATABASE_URL=f"sqlite+aiosqlite:///{swept.crucible.home}/crucible.db"
-    )
+    other = CommandLine(swept.folder / "other", DATABASE_URL=url_of(swept.crucible.home))
     try:
         gone = other.run("reproduce", swept.ids["hashing/set"])
         assert gone.code == 1

@@ -17,6 +17,7 @@ __all__ = ["run"]
 
 _COMMANDS = ["sweep", "evaluate", "cancel", "execute", "corpus import", "corpus record"]
 _COMMANDS += ["up", "down", "status", "breakers", "bench"]
+_COMMANDS += ["store info", "store prune", "store downgrade"]
 _NEEDED = ["outcome", "exit_code", "signal", "stdout_b64", "stderr_b64", "stdout_truncated"]
 _NEEDED += ["stderr_truncated", "duration_s", "cpu_s", "memory_peak_mb", "executor", "isolation_level"]
 

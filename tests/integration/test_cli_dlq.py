@@ -2,13 +2,10 @@
 
 import asyncio
 import json
-import sqlite3
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
 import redis
 
@@ -25,6 +22,8 @@ from tests.support.corpora import line
 from tests.support.in_process import Run, run
 from tests.support.legs import dispatch
 from tests.support.letters import bury
+from tests.support.stacks import client_of
+from tests.support.stores import rows
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import eventually
 
@@ -151,8 +150,7 @@ def test_letters_of_a_stack_are_listed_shown_and_replayed(
 
     asyncio.run(eventually(lambda: len(listed()) == 2))
     garbage = listed()
-    headers = {"Authorization": f"Bearer {stack.api_key}"}
-    with httpx.Client(base_url=stack.api_url, headers=headers, timeout=90) as api:
+    with client_of(stack) as api:
         settled = api.post("/evaluations", params={"wait": 60}, json=line("settled", "print(6 * 7)")).json()
         sleeping = line("sleeps", "import time; time.sleep(60)", limits={"wall_s": 90})
         sleeps = api.post("/evaluations", json=sleeping).json()
@@ -178,8 +176,6 @@ def test_letters_of_a_stack_are_listed_shown_and_replayed(
 
 def tags_of(home: Path, evaluation_id: str) -> list[str]:
     """The tags with which an evaluation is in the ledger."""
-    with closing(sqlite3.connect(home / "crucible.db")) as store:
-        query = "SELECT payload FROM evaluations WHERE id = ?"
-        ((payload,),) = store.execute(query, (evaluation_id,)).fetchall()
+    ((payload,),) = rows(home, "SELECT payload FROM evaluations WHERE id = :id", id=evaluation_id)
     tags: list[str] = json.loads(payload)["tags"]
     return tags

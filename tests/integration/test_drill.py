@@ -1,20 +1,28 @@
 """The whole migration on a real stack under traffic, and the way back from each stage."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support import stores
+
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_a_fault_at_any_stage_turns_the_migration_back_and_no_answer_is_lost_or_wrong_after_it() -> None:
+def test_a_fault_at_any_stage_turns_the_migration_back_and_no_answer_is_lost_or_wrong_after_it(
+    tmp_path: Path,
+) -> None:
     words = [sys.executable, "-m", "bench.drill", "--short", "--json"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = dict(os.environ)
+    if stores.on_postgres():
+        environment["CRUCIBLE_DATABASE_URL"] = stores.keep_in_postgres(tmp_path)
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
 
     found = json.loads(done.stdout)

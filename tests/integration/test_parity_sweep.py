@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,9 +15,10 @@ import pytest
 from crucible.corpus import validate
 from crucible.models import SweepReport
 from crucible.signature import verify_signature
-from deployments.stack import ServiceStatus, StackState, read_state
+from deployments.stack import ServiceStatus, StackState
 from tests.support.command_line import CommandLine
 from tests.support.corpora import ledger, line, prints, write_corpus
+from tests.support.stacks import bearer, stack_up
 from tests.support.webhook import Receiver
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -40,31 +42,25 @@ class Scheduled(NamedTuple):
 def scheduled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scheduled]:
     """A stack whose executor-3 lives in another time zone; nothing of it may be left at the end."""
     receiver = Receiver()
-    crucible = CommandLine(
-        tmp_path_factory.mktemp("scheduled") / "home",
-        EXECUTOR_3_TZ="Asia/Tokyo",
-        SCHEDULE_POLL_S="1",
-        SCHEDULE_CRON="0 3 * * *",
-        WEBHOOK_URL=receiver.url,
-        WEBHOOK_SECRET=SECRET,
-    )
-    try:
-        up = crucible.run("up", "--detach")
-        assert up.code == 0, up.stderr
-        state = read_state(crucible.home)
-        assert state is not None
-        yield Scheduled(crucible, state, receiver)
-        assert crucible.run("down").code == 0
-        assert crucible.survivors() == []
-    finally:
-        crucible.close()
-        receiver.close()
+    settings = {
+        "EXECUTOR_3_TZ": "Asia/Tokyo",
+        "SCHEDULE_POLL_S": "1",
+        "SCHEDULE_CRON": "0 3 * * *",
+        "WEBHOOK_URL": receiver.url,
+        "WEBHOOK_SECRET": SECRET,
+        "WEBHOOK_ALLOW_PRIVATE": "true",
+    }
+    home = tmp_path_factory.mktemp("scheduled") / "home"
+    with closing(receiver), stack_up(home, **settings) as crucible:
+        yield Scheduled(crucible, crucible.state(), receiver)
 
 
 @pytest.fixture
 def prefect(scheduled: Scheduled) -> Iterator[httpx.Client]:
     """Prefect's own API."""
-    with httpx.Client(base_url=f"{scheduled.state.prefect_api_url}/", timeout=30) as client:
+    # A connection each: Prefect's server hangs up after it has asked for patience.
+    one_each = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(base_url=f"{scheduled.state.prefect_api_url}/", timeout=60, limits=one_each) as client:
         yield client
 
 
@@ -141,7 +137,7 @@ def test_a_sweep_that_passes_completes_and_leaves_verdict_report_and_plot(
     )
     report = report_of(scheduled.crucible.home)
     assert report.counts.matched == 4
-    plot_url = f"{scheduled.state.api_url}/sweeps/{report.sweep_id}/plots/latency.svg"
+    plot_url = f"{scheduled.state.gateway_url}/api/sweeps/{report.sweep_id}/plots/latency.svg"
     plot = httpx.get(plot_url, trust_env=False)
     assert plot.status_code == 200
     assert plot.text.startswith("<svg ")
@@ -206,10 +202,11 @@ def test_what_came_in_by_the_api_is_recorded_and_replayed(
     scheduled: Scheduled, prefect: httpx.Client, tmp_path: Path
 ) -> None:
     posted = [each | {"id": "same"} for each in prints(3)]
-    bearer = {"Authorization": f"Bearer {scheduled.state.api_key}"}
     for _ in range(2):
         url = f"{scheduled.state.api_url}/evaluations"
-        httpx.post(url, json=posted, params={"wait": 60}, headers=bearer, timeout=90).raise_for_status()
+        httpx.post(
+            url, json=posted, params={"wait": 60}, headers=bearer(scheduled.state), timeout=90
+        ).raise_for_status()
 
     recorded = tmp_path / "recorded.jsonl"
     done = scheduled.crucible.run("corpus", "record", recorded, "--json")
@@ -236,6 +233,23 @@ def test_a_sweep_cancelled_in_the_prefect_ui_accounts_for_every_evaluation(
     assert counted.total() == 60
 
 
+def service_of(scheduled: Scheduled) -> ServiceStatus:
+    """How the service that starts sweeps is doing."""
+    return scheduled.crucible.service("flows")
+
+
+def test_a_run_without_evaluations_does_not_outlive_the_process_that_ran_it(
+    scheduled: Scheduled, prefect: httpx.Client
+) -> None:
+    waits = started_by(prefect, "rollout/gated", {"until": "canary", "every_s": 0.2})
+    eventually(lambda: artifacts_of(prefect, waits))
+    before = psutil.Process(service_of(scheduled).pid)
+    before.kill()
+    kind, _, message = ended(prefect, waits)
+    assert (kind, "is no more" in message) == ("CRASHED", True)
+    eventually(lambda: service_of(scheduled).pid != before.pid and service_of(scheduled).state == "ready")
+
+
 def test_the_migration_can_be_driven_from_the_prefect_ui(scheduled: Scheduled, prefect: httpx.Client) -> None:
     there = started_by(prefect, "rollout/gated", {"until": "shadow"})
     assert ended(prefect, there)[:2] == ("COMPLETED", "Completed")
@@ -257,13 +271,6 @@ def test_the_next_sweeps_are_due_when_the_schedule_says(scheduled: Scheduled, pr
     due = [datetime.fromisoformat(each["expected_start_time"]) for each in runs]
     assert {(each.hour, each.minute, each.utcoffset()) for each in due} == {(3, 0, timedelta(0))}
     assert min(due) > datetime.now(UTC)
-
-
-def service_of(scheduled: Scheduled) -> ServiceStatus:
-    """How the service that starts sweeps is doing."""
-    state = read_state(scheduled.crucible.home)
-    assert state is not None
-    return next(each for each in state.services if each.name == "flows")
 
 
 def test_the_service_ends_at_once_when_asked_to_and_keeps_its_schedule(

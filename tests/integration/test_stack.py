@@ -17,7 +17,7 @@ from deployments.stack import ServiceState, StackState, attach, read_state, runn
 from deployments.stack.home import Home
 from deployments.stack.state import is_held
 from deployments.stack.supervisor import Supervisor
-from tests.support.small_stack import PATIENCE_S, StackProcess, small_plan
+from tests.support.small_stack import PATIENCE_S, WORKERS_NICENESS, StackProcess, small_plan
 
 Start = Callable[..., StackProcess]
 
@@ -47,6 +47,15 @@ def test_all_services_are_ready_when_the_stack_is_up(start: Start) -> None:
     }
     assert all(psutil.pid_exists(service.pid or 0) for service in state.services)
     assert (state.pid, state.ephemeral) == (stack.process.pid, False)
+
+
+def test_a_service_stands_back_for_others_as_far_as_it_was_told_and_with_all_it_starts(start: Start) -> None:
+    stack = start()
+    stack.wait_until_up()
+    worker = psutil.Process(pid_of(state_of(stack), "worker"))
+    ours = psutil.Process().nice()
+    assert [each.nice() - ours for each in (worker, *worker.children())] == [WORKERS_NICENESS] * 2
+    assert psutil.Process(pid_of(state_of(stack), "web")).nice() == ours
 
 
 def test_the_state_and_the_password_can_be_read_by_their_owner_alone(start: Start) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from crucible.store.ownership import CRASHED
 from tests.support.command_line import CommandLine, Running
 from tests.support.corpora import ledger, newest_sweep, prints, write_corpus
+from tests.support.stores import rows
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -63,8 +63,7 @@ def test_a_sweep_that_stood_still_goes_on_and_counts_nothing_twice(
 
 
 def verdict_of(home: Path, sweep_id: str) -> str:
-    with sqlite3.connect(f"file:{home}/crucible.db?mode=ro", uri=True) as store:
-        ((verdict,),) = store.execute("SELECT verdict FROM sweeps WHERE id = ?", (sweep_id,))
+    ((verdict,),) = rows(home, "SELECT verdict FROM sweeps WHERE id = :id", id=sweep_id)
     return str(verdict)
 
 

@@ -54,7 +54,8 @@ def test_up_status_and_down_keep_their_contract(crucible: Crucible, state: Stack
     status = json.loads(crucible("status", "--json").stdout)
     assert status["running"] is True
     assert (status["api_url"], status["prefect_url"]) == (state.api_url, state.prefect_url)
-    assert (status["gateway_url"], status["flower_url"]) == (None, None)
+    assert status["gateway_url"] == state.gateway_url
+    assert status["flower_url"] == f"{state.gateway_url}/flower"
     assert {service["state"] for service in status["services"]} == {"ready"}
     assert all(set(service) == {"name", "state", "pid", "url"} for service in status["services"])
 

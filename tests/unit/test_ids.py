@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from crucible.ids import made_at, new_evaluation_id, new_evaluation_ids, new_sweep_id
+from crucible.ids import made_at, new_evaluation_id, new_evaluation_ids, new_sweep_id, random_id
 
 FORM = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
 
@@ -66,3 +66,11 @@ def test_an_id_tells_when_it_was_made() -> None:
 def test_what_is_no_id_tells_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="is no id of Crucible's"):
         made_at(text)
+
+
+def test_an_id_drawn_between_two_lies_between_them() -> None:
+    first, *_, last = new_evaluation_ids(50)
+    drawn = {random_id(first, last) for _ in range(100)}
+    assert len(drawn) > 50
+    assert all(first <= each <= last for each in drawn)
+    assert random_id(first, first) == first

@@ -3,15 +3,12 @@
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 
+from bench import postgres
 from crucible.store import Store, sqlite_url
-from crucible.store.database import parse
-from tests.support import postgres
+from tests.support.stores import new_database
 
 
 @pytest.fixture(scope="session")
@@ -26,17 +23,12 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a store that nobody has opened yet."""
     if request.param == "sqlite":
         return sqlite_url(tmp_path / "new folder" / "store.db")
     server: str = request.getfixturevalue("postgres_server")
-    name = f"store_{uuid4().hex}"
-    engine = create_async_engine(parse(f"{server}postgres"), isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(text(f"CREATE DATABASE {name}"))
-    await engine.dispose()
-    return f"{server}{name}"
+    return new_database(server)
 
 
 @pytest.fixture

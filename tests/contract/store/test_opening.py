@@ -17,11 +17,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import column, table, text, update
 
+from bench import postgres
 from crucible.errors import CrucibleError, ServiceUnavailable, SettingsError, StoreError
 from crucible.store import Store, sqlite_url
 from crucible.store.database import Database, parse
 from crucible.store.tables import REVISION, VERSION_TABLE, metadata
-from tests.support import postgres
 from tests.support.ledger import comparison, sweep_of
 
 OPEN_AND_WRITE = """

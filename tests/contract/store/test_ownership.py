@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from crucible.ids import new_sweep_id
 from crucible.store import Store
+from crucible.store.ownership import CANCELLED, NOT_SWEPT
 from tests.support.ledger import comparison
 from tests.support.traffic import submitted
 
@@ -78,3 +79,15 @@ async def test_a_sweep_whose_owner_is_dead_is_marked_once_and_a_finished_one_is_
     assert await alive.ownership.owners() == {"alive"}
     await dead.close()
     await alive.close()
+
+
+async def test_a_sweep_ends_once(url: str) -> None:
+    store, sweep_id = await Store.open(url, "host-a"), new_sweep_id()
+    await store.begin_sweep(sweep_id, {})
+    await store.ownership.end_sweep(sweep_id, CANCELLED)
+    await store.ownership.end_sweep(sweep_id, NOT_SWEPT)
+    assert await store.ownership.owners() == set()
+    found = await store.listing.sweep(sweep_id)
+    assert found is not None
+    assert (found.verdict, found.finished_at is None) == (CANCELLED, False)
+    await store.close()

@@ -1,6 +1,7 @@
 """The migration's books on every kind of store: nothing is counted wrongly, no way back comes late."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -393,3 +394,13 @@ async def test_whoever_gets_past_the_database_is_found_out(url: str, store: Stor
 
 
 _TRIGGERS = {"audit": ["audit_is_append_only"], "evidence": ["evidence_is_append_only"]}
+
+
+async def test_what_is_unconfirmed_is_told_by_how_long_it_is_settled(store: Store) -> None:
+    (waits,) = await submitted(store)
+    await store.settle([differing(waits)])
+    await mismatched(store)
+    await matched(store, 1)
+    assert await store.rollout.unconfirmed(10) == [waits]
+    assert await store.rollout.unconfirmed(10, timedelta(hours=1)) == []
+    assert await store.rollout.unconfirmed(10, timedelta(hours=-1)) == [waits]

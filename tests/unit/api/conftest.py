@@ -25,9 +25,16 @@ def executor() -> Iterator[StubExecutor]:
 
 
 @pytest.fixture
-async def api(tmp_path: Path, executor: StubExecutor) -> AsyncIterator[Api]:
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """An empty store."""
+    opened = await Store.open(sqlite_url(tmp_path / "store.db"))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def api(store: Store, executor: StubExecutor) -> AsyncIterator[Api]:
     """The API with its starter running; Redis and Prefect are not there."""
-    store = await Store.open(sqlite_url(tmp_path / "store.db"))
     languages = Languages([executor.url], TOKEN)
     nowhere = f"127.0.0.1:{free_port()}"
     endpoints = Endpoints("", f"redis://{nowhere}/0", f"redis://{nowhere}/0")
@@ -38,7 +45,6 @@ async def api(tmp_path: Path, executor: StubExecutor) -> AsyncIterator[Api]:
     starting.cancel()
     made.flows.go.set()
     await made.starter.close(within_s=5)
-    for client in (made.client, made.stranger, readiness):
+    for client in (made.client, made.stranger, made.limits, readiness):
         await client.aclose()
     languages.close()
-    await store.close()

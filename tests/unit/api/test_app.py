@@ -144,7 +144,7 @@ async def test_without_the_key_there_is_nothing_but_health(
     method = "POST" if path == "/evaluations" else "GET"
     response = await api.stranger.request(method, path, headers=headers)
     problem_of(response, 401)
-    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.headers["www-authenticate"].partition(" ")[0] == "Bearer"
     assert (await api.stranger.get("/health")).json() == {"status": "ok"}
 
 
@@ -159,15 +159,17 @@ async def test_what_is_not_there_is_a_problem(api: Api, path: str) -> None:
     problem_of(await api.client.get(path), 404)
 
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
-async def test_there_are_no_pages_that_need_no_key(api: Api, path: str) -> None:
-    problem_of(await api.stranger.get(path), 404)
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+async def test_there_are_no_pages_of_documentation_that_load_scripts_from_elsewhere(
+    api: Api, path: str
+) -> None:
+    problem_of(await api.client.get(path), 404)
 
 
 async def test_a_wrong_method_is_a_problem_that_says_which_is_right(api: Api) -> None:
     response = await api.client.put("/evaluations", json=PROGRAM)
     problem_of(response, 405)
-    assert response.headers["allow"] == "POST"
+    assert response.headers["allow"] == "GET, POST"
 
 
 @pytest.mark.parametrize("wait", ["-1", "301", "nan", "inf", "soon", ""])

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,11 +16,13 @@ class Confirmations:
 
     def __init__(self, *, fails_first: bool = False, in_ledger: Sequence[str] = ()) -> None:
         self.groups: list[list[str]] = []
+        self.asked: list[timedelta] = []
         self._fails = fails_first
         self._in_ledger = in_ledger
         self.confirmer = Confirmer(self._confirm, self._unconfirmed)
 
-    async def _unconfirmed(self, limit: int) -> Sequence[str]:
+    async def _unconfirmed(self, limit: int, settled_ago: timedelta) -> Sequence[str]:
+        self.asked.append(settled_ago)
         done = {each for group in self.groups for each in group}
         return [each for each in self._in_ledger if each not in done][:limit]
 
@@ -73,3 +76,19 @@ async def test_what_finds_no_room_waits_in_the_ledger_told_once_and_is_fetched(
 
 async def test_what_an_earlier_process_left_is_fetched_once() -> None:
     assert await Confirmations(in_ledger=["a"]).all_of([], expected=["a"]) == [["a"]]
+
+
+async def test_what_a_process_that_is_no_more_leaves_later_is_fetched_when_it_is_a_minute_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("api.confirmer._CATCH_UP_EVERY_S", 0.01)
+    in_ledger: list[str] = []
+    confirmations = Confirmations(in_ledger=in_ledger)
+    running = asyncio.create_task(confirmations.confirmer.run())
+    await eventually(lambda: len(confirmations.asked) > 1)
+    in_ledger.append("left behind")
+    await eventually(lambda: bool(confirmations.groups))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert confirmations.groups == [["left behind"]]
+    assert (confirmations.asked[0], {*confirmations.asked[1:]}) == (timedelta(0), {timedelta(minutes=1)})

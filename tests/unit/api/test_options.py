@@ -1,6 +1,7 @@
 """What the API takes from its environment, and how it says what is missing."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -34,12 +35,37 @@ def whole_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_everything_is_taken_from_the_environment() -> None:
     options = options_from_environment()
-    assert (options.port, options.key.get_secret_value()) == (8200, "key")
+    assert (options.host, options.port, options.key.get_secret_value()) == ("127.0.0.1", 8200, "key")
     assert options.endpoints == Endpoints(
         "sqlite:////store", "redis://one", "redis://two", options.executor_urls, "token"
     )
     assert options.executor_urls == ("http://one", "http://two", "http://three")
-    assert options.prefect_api_url == "http://prefect/api"
+    assert (options.prefect_api_url, options.prefect_url) == ("http://prefect/api", "http://prefect")
+
+
+def test_links_go_where_browsers_reach_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRUCIBLE_PREFECT_URL", "https://crucible.example/prefect/")
+    assert options_from_environment().prefect_url == "https://crucible.example/prefect"
+
+
+def test_what_is_in_no_variable_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("CRUCIBLE_API_KEY", "CRUCIBLE_EXECUTOR_TOKEN"):
+        monkeypatch.delenv(name)
+        (tmp_path / name.lower()).write_text(f"{name} from a file\n")
+    (tmp_path / "crucible_redis_url").write_text("redis://from-a-file")
+    monkeypatch.setenv("CRUCIBLE_SECRETS_DIR", str(tmp_path))
+    options = options_from_environment()
+    assert options.key.get_secret_value() == "CRUCIBLE_API_KEY from a file"
+    assert options.executor_token.get_secret_value() == "CRUCIBLE_EXECUTOR_TOKEN from a file"
+    assert options.endpoints.redis_url == "redis://one"
+
+
+def test_a_folder_of_secrets_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CRUCIBLE_SECRETS_DIR", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match=r"^CRUCIBLE_SECRETS_DIR='.*none': is no folder"):
+        options_from_environment()
 
 
 @pytest.mark.parametrize("name", sorted(set(WHOLE) - {"CRUCIBLE_API_PORT"}))

@@ -29,9 +29,9 @@ class Run:
 class Bench:
     """A starter and the flow runs it asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, gather_s: float = 0) -> None:
         self.runs: list[Run] = []
-        self.starter = Starter(self._start)
+        self.starter = Starter(self._start, gather_s)
         self._number = 0
 
     async def _start(self, batch: Sequence[Ticket], on_started: Callable[[str], None]) -> None:
@@ -114,6 +114,36 @@ async def test_only_so_many_are_under_way_and_what_arrives_meanwhile_goes_togeth
     assert ids_of((await bench.has(MOST_IN_FLIGHT + 1))[-1]) == waiting
 
 
+async def test_while_one_is_under_way_the_next_waits_for_company_until_it_is_full() -> None:
+    bench = Bench(gather_s=3600)
+    async with running(bench):
+        bench.put(1)
+        (await bench.has(1))[0].start()
+        later = bench.put(1)
+        await bench.has(1)
+        later += bench.put(MOST_IN_BATCH - 1)
+        assert ids_of((await bench.has(2))[1]) == later
+
+
+async def test_what_waits_for_company_starts_when_nothing_is_under_way_any_more() -> None:
+    bench = Bench(gather_s=3600)
+    async with running(bench):
+        bench.put(1)
+        (await bench.has(1))[0].start()
+        later = bench.put(2)
+        await bench.has(1)
+        bench.runs[0].end.set()
+        assert ids_of((await bench.has(2))[1]) == later
+
+
+async def test_nobody_waits_for_company_for_ever() -> None:
+    bench = Bench(gather_s=0.01)
+    async with running(bench):
+        for number in (1, 2, 3):
+            bench.put(1)
+            (await bench.has(number))[-1].start()
+
+
 async def test_a_flow_run_that_fails_before_it_starts_does_not_stop_the_next(bench: Bench) -> None:
     bench.put(1)
     (first,) = await bench.has(1)
@@ -192,3 +222,23 @@ async def test_when_all_that_waited_is_withdrawn_the_next_to_come_starts_as_ever
     await bench.has(1)
     later = bench.put(1)
     assert ids_of((await bench.has(2))[1]) == later
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_it_ends_when_it_is_cancelled_just_as_company_comes(steps: int) -> None:
+    bench = Bench(gather_s=3600)
+    loop = asyncio.create_task(bench.starter.run())
+    bench.put(1)
+    (run,) = await bench.has(1)
+    run.start()
+    bench.put(1)
+    await bench.has(1)
+    bench.put(1)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    loop.cancel()
+    _, going_on = await asyncio.wait({loop}, timeout=5)
+    run.end.set()
+    await bench.starter.close(within_s=5)
+    loop.cancel()
+    assert not going_on

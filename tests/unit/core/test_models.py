@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from crucible import errors, settings
+from crucible import errors
 from crucible.errors import CorpusError, CrucibleError, SettingsError
 from crucible.models import Evaluation, Limits, Observation
 from crucible.models.evaluation import MAX_PROGRAM_BYTES
 from crucible.settings import ExecutorSettings, Settings, load
+from tests.support.settings import setting_kinds
 
 
 def test_values_cannot_be_changed() -> None:
@@ -56,11 +57,7 @@ def test_a_corpus_error_says_where() -> None:
 
 
 def test_every_setting_is_described() -> None:
-    kinds = [
-        kind
-        for _, kind in inspect.getmembers(settings, inspect.isclass)
-        if issubclass(kind, settings.BaseSettings) and kind is not settings.BaseSettings
-    ]
+    kinds = setting_kinds()
     assert len(kinds) > 4
     assert [
         f"{kind.__name__}.{name}"
@@ -87,8 +84,7 @@ def test_every_setting_is_in_the_documents() -> None:
     text = (Path(__file__).parents[3] / "docs" / "settings.md").read_text()
     rows = [
         f"`{kind.model_config['env_prefix']}{name.upper()}`"
-        for _, kind in inspect.getmembers(settings, inspect.isclass)
-        if issubclass(kind, settings.BaseSettings) and kind is not settings.BaseSettings
+        for kind in setting_kinds()
         for name in kind.model_fields
     ]
     assert [row for row in rows if row not in text] == []

@@ -2,8 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from socket import socket
 
+import httpx
 import orjson
 import pytest
 from pydantic import SecretStr
@@ -11,6 +14,7 @@ from pydantic import SecretStr
 from crucible.errors import SettingsError
 from crucible.settings import WebhookSettings, load
 from crucible.signature import verify_signature
+from flows import notify as notify_module
 from flows.notify import SIGNATURE_HEADER, notify
 from tests.support.valkey import free_port
 from tests.support.webhook import Receiver
@@ -35,8 +39,8 @@ def receiver() -> Iterator[MakeReceiver]:
         each.close()
 
 
-def to(url: str | None, within_s: float = 30) -> WebhookSettings:
-    return WebhookSettings(url=url, secret=SecretStr(SECRET), within_s=within_s)
+def to(url: str | None, within_s: float = 30, *, allow_private: bool = True) -> WebhookSettings:
+    return WebhookSettings(url=url, secret=SecretStr(SECRET), within_s=within_s, allow_private=allow_private)
 
 
 async def test_what_is_posted_is_the_event_signed(receiver: MakeReceiver) -> None:
@@ -89,6 +93,36 @@ async def test_a_receiver_that_is_not_there_raises_nothing() -> None:
     delivery = await notify(to(f"http://127.0.0.1:{free_port()}/hook", within_s=0.3), EVENT)
     assert not delivery.delivered
     assert "does not answer" in delivery.note
+
+
+@contextmanager
+def silent(port: int) -> Iterator[str]:
+    """An address at whose ``port`` nobody says whether there is anybody: its queue of callers is full."""
+    with ExitStack() as sockets:
+        listening = sockets.enter_context(socket())
+        listening.bind(("127.0.0.2", port))
+        listening.listen(0)
+        for _ in range(5):
+            calling = sockets.enter_context(socket())
+            calling.setblocking(False)
+            calling.connect_ex(("127.0.0.2", port))
+        yield "127.0.0.2"
+
+
+async def test_after_an_address_that_says_nothing_the_next_is_tried(
+    receiver: MakeReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = receiver()
+    port = httpx.URL(there.url).port
+    assert port is not None
+    with silent(port) as first:
+
+        async def both(*_: object, **__: object) -> list[str]:
+            return [first, "127.0.0.1"]
+
+        monkeypatch.setattr(notify_module, "addresses_of", both)
+        monkeypatch.setattr(notify_module, "_ANSWER_S", 0.5)
+        assert (await notify(to(there.url, within_s=5), EVENT)).delivered
 
 
 async def test_an_address_that_is_none_raises_nothing() -> None:

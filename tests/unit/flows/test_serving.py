@@ -8,9 +8,9 @@ from prefect.exceptions import ParameterTypeError
 from crucible.errors import SettingsError
 from crucible.models import Verdict
 from crucible.settings import ScheduleSettings, load
+from flows.offers import sweeps
 from flows.parity_form import Notify
 from flows.parity_sweep import parity_sweep
-from flows.serving import sweeps
 
 HERE = Path.cwd()
 

@@ -1,11 +1,14 @@
 """Which services are planned for which settings, and what each of them is told."""
 
 import socket
+from base64 import b64encode
 from pathlib import Path
+from stat import S_IMODE
 
 import pytest
 from pydantic import SecretStr
 
+from api.intake import MAX_BODY_BYTES
 from crucible.errors import SettingsError
 from crucible.settings import Settings
 from deployments.stack.home import Home
@@ -27,8 +30,9 @@ EVERYTHING = {
     "legacy-worker-2",
     "celery-worker",
     "api",
-    "flows",
 }
+LASTING = {"flows", "flower", "gateway"}
+"""Those of a stack that stays."""
 
 
 def planned(settings: Settings) -> Plan:
@@ -43,7 +47,7 @@ def service(plan: Plan, name: str) -> ServiceSpec:
 
 def test_with_nothing_set_everything_is_started(tmp_path: Path) -> None:
     plan = planned(Settings(home=tmp_path))
-    assert {spec.name for spec in plan.services} == EVERYTHING
+    assert {spec.name for spec in plan.services} == EVERYTHING | LASTING
     assert plan.externals == ()
 
 
@@ -51,18 +55,65 @@ def test_a_stack_for_one_command_has_nothing_that_waits_for_the_night(tmp_path: 
     home = Home.at(tmp_path)
     home.create()
     passing = plan_passing_stack(Settings(home=tmp_path), home)
-    assert {spec.name for spec in passing.services} == EVERYTHING - {"flows"}
-    assert {each.name for each in passing.state.services} == EVERYTHING - {"flows"}
+    assert {spec.name for spec in passing.services} == EVERYTHING
+    assert {each.name for each in passing.state.services} == EVERYTHING
+    assert (passing.state.gateway_url, passing.state.flower_url) == (None, None)
+    assert "CRUCIBLE_CELERY_EVENTS" not in service(passing, "celery-worker").environment
 
 
 def test_flows_link_to_the_api_where_browsers_reach_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = planned(Settings(home=tmp_path))
-    assert service(plan, "flows").environment["CRUCIBLE_API_URL"] == plan.state.api_url
+    assert service(plan, "flows").environment["CRUCIBLE_API_URL"] == f"{plan.state.gateway_url}/api"
+    assert service(plan, "flows").environment["CRUCIBLE_GATEWAY_URL"] == plan.state.gateway_url
     monkeypatch.setenv("CRUCIBLE_API_URL", "https://crucible.example")
     told = service(planned(Settings(home=tmp_path)), "flows").environment
     assert told["CRUCIBLE_API_URL"] == "https://crucible.example"
+
+
+@pytest.fixture
+def no_nginx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployments.stack.plan.find_nginx", lambda: None)
+
+
+@pytest.mark.usefixtures("no_nginx")
+def test_without_nginx_there_is_no_gateway_and_all_else_is_there(tmp_path: Path) -> None:
+    plan = planned(Settings(home=tmp_path))
+    assert {spec.name for spec in plan.services} == EVERYTHING | {"flows", "flower"}
+    assert plan.state.gateway_url is None
+    assert plan.state.flower_url == service(plan, "flower").url
+    assert service(plan, "flower").environment["CRUCIBLE_FLOWER_PASSWORD"] == ""
+    assert service(plan, "flows").environment["CRUCIBLE_API_URL"] == plan.state.api_url
+    assert "CRUCIBLE_GATEWAY_URL" not in service(plan, "flows").environment
+
+
+def test_the_gateway_is_where_it_is_wished_and_takes_as_much_as_the_api(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = server.getsockname()[1]
+    plan = planned(Settings(home=tmp_path, gateway_port=free))
+    assert plan.state.gateway_url == f"http://127.0.0.1:{free}"
+    assert plan.state.flower_url == f"http://127.0.0.1:{free}/flower"
+    told = (tmp_path / "gateway" / "nginx.conf").read_text()
+    assert f"listen 127.0.0.1:{free};" in told
+    assert f"client_max_body_size {MAX_BODY_BYTES};" in told
+    assert "CRUCIBLE_" not in told
+
+
+def test_what_flower_asks_for_is_known_to_the_gateway_alone(tmp_path: Path) -> None:
+    plan = planned(Settings(home=tmp_path))
+    password = service(plan, "flower").environment["CRUCIBLE_FLOWER_PASSWORD"]
+    basic = b64encode(f"gateway:{password}".encode()).decode()
+    configuration = tmp_path / "gateway" / "nginx.conf"
+    assert f'"Basic {basic}"' in configuration.read_text()
+    assert S_IMODE(configuration.stat().st_mode) == 0o600
+    told = [spec.name for spec in plan.services if password in spec.environment.values()]
+    assert told == ["flower"]
+
+
+def test_a_prefect_server_elsewhere_is_led_to_and_not_served(tmp_path: Path) -> None:
+    planned(Settings(home=tmp_path, prefect_api_url="https://prefect.example/api"))
+    assert 'set $elsewhere "https://prefect.example";' in (tmp_path / "gateway" / "nginx.conf").read_text()
 
 
 @pytest.mark.parametrize(
@@ -70,6 +121,7 @@ def test_flows_link_to_the_api_where_browsers_reach_it(
     [
         ("CRUCIBLE_SCHEDULE_TIMEZONE", "Mars", "CRUCIBLE_SCHEDULE_TIMEZONE"),
         ("CRUCIBLE_WEBHOOK_URL", "http://receiver", "CRUCIBLE_WEBHOOK_SECRET"),
+        ("CRUCIBLE_RETENTION_DAYS", "0", "CRUCIBLE_RETENTION_DAYS"),
         ("CRUCIBLE_WEBHOOK_URL", "receiver", "CRUCIBLE_WEBHOOK_URL"),
     ],
 )
@@ -84,7 +136,7 @@ def test_a_setting_that_would_fail_at_night_is_refused_at_the_start(
 def test_a_part_named_by_url_is_not_started_but_used(tmp_path: Path) -> None:
     redis, executor = "redis://:hunter2@redis.example:6379/0", "http://executor.example:8100/"
     plan = planned(Settings(home=tmp_path, redis_url=redis, executor_3_url=executor))
-    assert {spec.name for spec in plan.services} == EVERYTHING - {"redis", "executor-3"}
+    assert {spec.name for spec in plan.services} == EVERYTHING - {"redis", "executor-3"} | LASTING
     assert plan.state.redis_url == redis
     assert service(plan, "celery-worker").environment["CRUCIBLE_CELERY_EXECUTOR_URL"] == executor.rstrip("/")
     external = [each for each in plan.state.services if each.state is ServiceState.EXTERNAL]
@@ -100,6 +152,26 @@ def test_each_legacy_worker_prefers_another_executor(tmp_path: Path) -> None:
     variable = "CRUCIBLE_LEGACY_EXECUTOR_URLS"
     assert service(plan, "legacy-worker-1").environment[variable] == f"{first},{second}"
     assert service(plan, "legacy-worker-2").environment[variable] == f"{second},{first}"
+
+
+def test_more_of_each_kind_takes_nothing_but_the_number(tmp_path: Path) -> None:
+    plan = planned(Settings(home=tmp_path, worker_sets=3, api_processes=2, flow_processes=2))
+    sets = {
+        f"{name}-set-{number}"
+        for name in EVERYTHING
+        if "executor" in name or "worker" in name
+        for number in (2, 3)
+    }
+    assert {spec.name for spec in plan.services} == EVERYTHING | LASTING | sets | {"api-2", "flows-2"}
+    urls = [spec.url for spec in plan.services if spec.url]
+    assert len(set(urls)) == len(urls)
+    first, second, third = (service(plan, f"executor-{number}-set-2").url for number in (1, 2, 3))
+    told = [service(plan, f"{name}-set-2").environment for name in ("legacy-worker-2", "celery-worker")]
+    assert told[0]["CRUCIBLE_LEGACY_EXECUTOR_URLS"] == f"{second},{first}"
+    assert told[1]["CRUCIBLE_CELERY_EXECUTOR_URL"] == third
+    configuration = (tmp_path / "gateway" / "nginx.conf").read_text()
+    apis = [service(plan, name).url.removeprefix("http://") for name in ("api", "api-2")]
+    assert f"upstream api {{ server {apis[0]}; server {apis[1]};" in configuration
 
 
 def test_what_is_set_for_one_executor_reaches_that_one_alone(

@@ -1,0 +1,172 @@
+"""The dashboard in a real browser: from a program that is handed in to the way back."""
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+from deployments.stack import StackState
+from tests.support.browser import Visitor, visiting
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+WITHIN_MS = 60_000
+PAGES = (
+    *("/", "/dashboard/evaluations", "/dashboard/evaluations/new", "/dashboard/sweeps", "/dashboard/rollout"),
+    *("/dashboard/causes", "/dashboard/parts", "/dashboard/evaluations/{}"),
+)
+
+
+@pytest.fixture(scope="module")
+def api(stack: StackState) -> Iterator[httpx.Client]:
+    """The API of the stack, with its own key."""
+    headers = {"Authorization": f"Bearer {stack.api_key}"}
+    with httpx.Client(base_url=stack.api_url, headers=headers, timeout=120) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def mismatch(api: httpx.Client) -> str:
+    """The id of an evaluation on which the legs differ."""
+    program = {"id": "clock", "language": "python", "code": "import time; print('at', time.time_ns())"}
+    answer = api.post("/evaluations", params={"wait": 120}, json=program).raise_for_status().json()
+    assert answer["classification"] == "mismatch"
+    return str(answer["id"])
+
+
+@pytest.fixture
+def undone(api: httpx.Client) -> Iterator[None]:
+    """The migration stands at shadow in a fresh epoch when the test is over."""
+    yield
+    asked = {"action": "set", "stage": "shadow", "new_epoch": True, "held": False, "force": True}
+    api.put("/rollout", json=asked).raise_for_status()
+
+
+def submit(visitor: Visitor, name: str, code: str) -> str:
+    """Hands a program in by the form; returns the evaluation's id from the page that follows."""
+    visitor.open("/dashboard/evaluations/new")
+    page = visitor.page
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Language").select_option("python")
+    page.get_by_label("Program").fill(code)
+    page.get_by_role("button", name="Run on both legs").click()
+    page.wait_for_url(re.compile(r"/dashboard/evaluations/ev-\w{26}$"))
+    return page.url.rpartition("/")[2]
+
+
+def sleeping(api: httpx.Client) -> str:
+    """The id of an evaluation that runs for longer than any test."""
+    limits = {"wall_s": 290, "cpu_s": 5}
+    program = {"language": "python", "code": "import time; time.sleep(280)", "limits": limits}
+    return str(api.post("/evaluations", json=program).raise_for_status().json()["id"])
+
+
+def test_an_evaluation_is_watched_from_its_submission_to_its_comparison(visitor: Visitor) -> None:
+    page = visitor.page
+    submit(visitor, "slow", "import time\ntime.sleep(3)\nprint('done')\n")
+    expect(page.locator("#summary")).to_contain_text("running")
+    page.evaluate("window.isTheSame = true")
+    expect(page.locator("#summary")).to_contain_text("match", timeout=WITHIN_MS)
+    expect(page.locator("#comparison")).to_contain_text("done")
+    expect(page.locator("#waterfall")).to_contain_text("executor-3", timeout=WITHIN_MS)
+    assert page.evaluate("window.isTheSame"), "the page was loaded again"
+    assert visitor.faults == []
+
+
+def test_the_overview_goes_along_with_what_happens(visitor: Visitor, api: httpx.Client) -> None:
+    visitor.open("/")
+    page = visitor.page
+    page.evaluate("window.isTheSame = true")
+    program = {"id": "seen-at-once", "language": "python", "code": "print(1)"}
+    api.post("/evaluations", params={"wait": 60}, json=program).raise_for_status()
+    expect(page.locator("#newest")).to_contain_text("seen-at-once", timeout=WITHIN_MS)
+    assert page.evaluate("window.isTheSame")
+
+
+def test_a_mismatch_shows_its_diff_and_its_trace_and_leads_on(visitor: Visitor, mismatch: str) -> None:
+    page = visitor.page
+    visitor.open("/dashboard/evaluations?classification=mismatch")
+    page.locator(f"a[href='/dashboard/evaluations/{mismatch}']").click()
+    expect(page.locator(".diff .minus").first).to_contain_text("at ")
+    expect(page.locator(".diff .plus mark").first).to_be_visible()
+    expect(page.locator(".panes")).to_contain_text("stdout on celery")
+    expect(page.locator("#waterfall svg").first).to_be_visible()
+    page.get_by_role("link", name="flow run 1 in Prefect").click()
+    visitor.sees("celery leg")
+    page.go_back()
+    page.get_by_role("link", name="task in Flower").click()
+    visitor.sees("SUCCESS")
+    assert visitor.faults == []
+
+
+def test_cancel_in_the_prefect_ui_stops_both_legs(visitor: Visitor, api: httpx.Client) -> None:
+    page, evaluation_id = visitor.page, sleeping(api)
+    visitor.open(f"/dashboard/evaluations/{evaluation_id}")
+    page.get_by_role("link", name="flow run in Prefect").click(timeout=WITHIN_MS)
+    page.get_by_role("button", name="Cancel").click(timeout=WITHIN_MS)
+    page.get_by_role("button", name="Confirm").click()
+    visitor.sees("Cancelled")
+    visitor.open(f"/dashboard/evaluations/{evaluation_id}")
+    expect(page.locator("#summary")).to_contain_text("cancelled", timeout=WITHIN_MS)
+    visitor.open("/dashboard/parts")
+    for leg in ("legacy", "celery"):
+        row = page.locator("#queues tbody tr").filter(has_text=leg)
+        expect(row.locator("td").nth(11)).to_have_text("0", timeout=WITHIN_MS)  # none runs
+
+
+def test_cancel_on_the_page_asks_first(visitor: Visitor, api: httpx.Client) -> None:
+    page, evaluation_id = visitor.page, sleeping(api)
+    visitor.open(f"/dashboard/evaluations/{evaluation_id}")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("button", name="Leave it").click()
+    assert api.get(f"/evaluations/{evaluation_id}").json()["classification"] is None
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("button", name="Cancel it").click()
+    expect(page.locator("#summary")).to_contain_text("cancelled", timeout=WITHIN_MS)
+
+
+@pytest.mark.usefixtures("undone")
+def test_an_operator_rolls_back_by_keyboard_alone(visitor: Visitor, api: httpx.Client) -> None:
+    visitor.open("/dashboard/rollout")
+    page = visitor.page
+    page.get_by_role("button", name="Roll back…").focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Roll back to legacy")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    page.keyboard.press("Enter")
+    page.get_by_label("Reason").locator("visible=true").fill("practice")
+    page.keyboard.press("Enter")
+    expect(page.locator("#stage .present")).to_have_text("legacy")
+    expect(page.locator("#changes")).to_contain_text("practice")
+    assert api.get("/rollout").json()["stage"] == "legacy"
+    assert visitor.faults == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_fault(browser: Browser, stack: StackState, mismatch: str, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    with visiting(browser, stack, scheme) as visitor:
+        for path in PAGES:
+            visitor.open(path.format(mismatch))
+            found = axe.run(visitor.page).response["violations"]
+            assert [(each["id"], each["impact"], each["nodes"][0]["html"]) for each in found] == [], path
+
+
+def test_pages_fit_a_phone(visitor: Visitor, mismatch: str) -> None:
+    visitor.page.set_viewport_size({"width": 375, "height": 700})
+    for path in PAGES:
+        visitor.open(path.format(mismatch))
+        assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 375, path
+
+
+def test_pages_say_when_they_are_not_live_and_when_they_are_again(visitor: Visitor) -> None:
+    page = visitor.page
+    page.route("**/dashboard/events*", lambda route: route.abort())
+    visitor.open("/")
+    expect(page.locator("#connection")).to_be_visible()
+    page.unroute("**/dashboard/events*")
+    expect(page.locator("#connection")).to_be_hidden(timeout=WITHIN_MS)
