@@ -22,6 +22,14 @@ def numbered(count: int) -> list[dict[str, int]]:
     return [{"number": number} for number in range(count)]
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything put is gathered until the end, which takes as long as it needs."""
+    monkeypatch.setattr(module, "_GATHER_S", 60)
+    monkeypatch.setattr(module, "_LAST_WITHIN_S", 60)
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_all_that_came_is_written_in_order_by_the_end() -> None:
     written: list[Any] = []
     outbox = Outbox(written.extend)
@@ -39,6 +47,7 @@ async def test_what_comes_is_written_soon_without_an_end() -> None:
     outbox.shutdown()
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_what_cannot_be_written_is_lost_and_what_follows_is_not() -> None:
     before = lost("not written")
     faults, written = [ConnectionError("away")], []
