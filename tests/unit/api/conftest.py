@@ -1,8 +1,10 @@
 """An API whose servers are not there, but for the store and an executor."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +24,13 @@ def executor() -> Iterator[StubExecutor]:
     stub.start()
     yield stub
     stub.stop()
+
+
+@pytest.fixture
+def still_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that counts by itself counts as of one moment: at the turn of a minute one more may pass."""
+    moment = time.time() // 60 * 60 + 30
+    monkeypatch.setattr("limits.aio.storage.memory.time", SimpleNamespace(time=lambda: moment))
 
 
 @pytest.fixture

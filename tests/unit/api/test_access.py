@@ -166,6 +166,7 @@ async def test_the_stack_s_own_key_needs_no_store_and_has_every_scope(api: Api) 
     assert other.status_code == 503, "nobody is let in because the store is away"
 
 
+@pytest.mark.usefixtures("still_minute")
 async def test_an_address_that_shows_many_wrong_keys_is_no_longer_heard(api: Api) -> None:
     _, known = await api.new_key(Scope.READ)
     _, unseen = await api.new_key(Scope.READ)
