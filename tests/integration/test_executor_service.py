@@ -1,6 +1,7 @@
 """The executor service as callers meet it: its HTTP, single runs and their ids."""
 
 import base64
+import json
 import socket
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.support.executor_service import (
     executor_service,
     kill_slot_of,
     seen_at_work,
+    sleeper,
 )
 from tests.support.programs import processes_with
 
@@ -124,12 +126,17 @@ def test_the_same_id_joins_the_run_under_way_and_gets_the_kept_answer(service: E
 
 def test_a_run_goes_on_when_its_caller_hangs_up(service: ExecutorService) -> None:
     marker = f"hangs-up-{uuid.uuid4()}"
-    body = b'{"id": "%s", "language": "bash", "code": "exec -a %s sleep 1"}' % ((marker.encode(),) * 2)
+    body = json.dumps({"id": marker, "language": "bash", "code": sleeper(marker), "limits": {"wall_s": 300}})
     with socket.create_connection(("127.0.0.1", service.port)) as caller:
         head = ("POST /execute HTTP/1.1", "Host: x", f"Authorization: Bearer {TOKEN}")
-        caller.sendall("\r\n".join((*head, f"Content-Length: {len(body)}", "", "")).encode() + body)
+        caller.sendall("\r\n".join((*head, f"Content-Length: {len(body)}", "", body)).encode())
         seen_at_work(marker)
-    assert service.execute(marker, "echo not run").json()["stdout_b64"] == ""
+    service.health()  # by its answer the service knows that nobody listens any more
+    with ThreadPoolExecutor(1) as callers:
+        joined = callers.submit(service.execute, marker, "echo not run")
+        processes_with(marker)[0].kill()
+        seen = joined.result(30).json()
+    assert (seen["outcome"], seen["stdout_b64"]) == ("signalled", "")
 
 
 def test_a_lost_slot_is_answered_so_that_callers_ask_again(service: ExecutorService) -> None:

@@ -1,5 +1,6 @@
 """One program over many cases, answered in one piece."""
 
+import asyncio
 import base64
 import uuid
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tests.support.executor_service import (
     sleeper,
 )
 from tests.support.programs import processes_with
+from tests.support.waiting import eventually
 
 DOUBLE = '#include <stdio.h>\nint main() { int n; scanf("%d", &n); printf("%d", 2 * n); }'
 
@@ -116,7 +118,8 @@ def test_deleting_a_batch_ends_all_its_cases(service: ExecutorService) -> None:
     run_id, marker = fresh("deleted"), fresh("case")
     with ThreadPoolExecutor(1) as caller:
         asked = caller.submit(service.batch, run_id, ["echo done", *[sleeper(marker)] * 5])
-        seen_at_work(marker)
+        # In both slots, so that the first case has ended.
+        asyncio.run(eventually(lambda: len(processes_with(marker)) == 2))
         assert service.http.delete(f"/executions/{run_id}").status_code == 202
         answer = asked.result(30).json()
     assert outcomes(answer) == ["ok"] + ["cancelled"] * 5
@@ -165,7 +168,7 @@ def test_an_answer_too_large_for_one_piece_is_refused_with_the_remedy(service: E
 
 def test_others_are_served_while_a_batch_is_under_way(service: ExecutorService) -> None:
     run_id, marker = fresh("long"), fresh("started")
-    scripts = [*["sleep 0.05"] * 300, sleeper(marker), sleeper(marker)]
+    scripts = [*["sleep 0.05"] * 900, sleeper(marker), sleeper(marker)]
     with ThreadPoolExecutor(1) as caller:
         asked = caller.submit(service.batch, run_id, scripts)
         while not service.health()["queue"]["running"]:

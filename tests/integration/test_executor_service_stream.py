@@ -110,6 +110,7 @@ def test_much_output_behind_a_slow_case_is_neither_held_without_bound_nor_lost(
     with service.stream(body) as answer:
         asyncio.run(eventually(lambda: stalled(service)))
         assert 1 <= executions(service) - before <= 10
+        seen_at_work(marker)
         processes_with(marker)[0].kill()
         *lines, last = map(json.loads, answer.iter_lines())
     assert lines[0]["outcome"] == "signalled"
