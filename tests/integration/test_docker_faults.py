@@ -34,7 +34,11 @@ async def main():
     sandbox = DockerSandbox(1, sys.argv[1], warm=2)
     await sandbox.open()
     sandbox.keep_warm()
-    await sandbox.run(python("import time; time.sleep(200)", argument=sys.stdin.readline().strip()), "left")
+    program = python("import time; time.sleep(200)", argument=sys.stdin.readline().strip())
+    running = asyncio.create_task(sandbox.run(program, "left"))
+    await sandbox.warmed()
+    print("warm", flush=True)
+    await running
 
 asyncio.run(main())
 """
@@ -72,10 +76,14 @@ async def running(marker: str, *, wanted: bool = True) -> None:
 def kill_an_executor_at_work(name: str, marker: str) -> None:
     """Starts an executor of that name with a program that carries ``marker``, and kills the executor."""
     script = (sys.executable, "-c", _LEAVES_A_CONTAINER, name)
-    with subprocess.Popen(script, cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, text=True) as left:
+    pipe, root = subprocess.PIPE, Path(__file__).parents[2]
+    with subprocess.Popen(script, cwd=root, stdin=pipe, stdout=pipe, text=True) as left:
         assert left.stdin is not None
+        assert left.stdout is not None
         left.stdin.write(f"{marker}\n")
         left.stdin.close()
+        # All its containers are there: one that the daemon still makes would come after their removal.
+        assert "warm\n" in left.stdout
         asyncio.run(running(marker))
         left.kill()
 
