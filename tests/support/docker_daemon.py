@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import docker
@@ -110,16 +110,25 @@ class Daemon:
         self._process.wait()
         self._process = None
         for each in started:
-            each.kill()
+            with suppress(psutil.NoSuchProcess):  # it is to end with the daemon, by the kernel's hand
+                each.kill()
         psutil.wait_procs(started, _PATIENCE_S)
 
     def _unmount(self) -> None:
-        """After a build with the host's network, the daemon leaves that namespace mounted in its folder."""
-        mounted = [each.mountpoint for each in psutil.disk_partitions(all=True)]
-        for below in sorted(
-            (each for each in mounted if Path(each).is_relative_to(self.folder)), reverse=True
-        ):
-            subprocess.run([shutil.which("umount") or "umount", below], check=True)
+        """After a build with the host's network, the daemon leaves that namespace mounted in its folder.
+
+        A mount lets go a moment after its last user.
+        """
+        deadline = time.monotonic() + _PATIENCE_S
+        while below := self._mounted():
+            assert time.monotonic() < deadline, below
+            for each in sorted(below, reverse=True):
+                subprocess.run([shutil.which("umount") or "umount", each], check=False, capture_output=True)
+            time.sleep(0.1)
+
+    def _mounted(self) -> list[str]:
+        every = [each.mountpoint for each in psutil.disk_partitions(all=True)]
+        return [each for each in every if Path(each).is_relative_to(self.folder)]
 
 
 def _wait_for(daemon: subprocess.Popen[bytes], address: str, log: Path) -> None:
