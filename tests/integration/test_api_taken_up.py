@@ -9,7 +9,7 @@ import pytest
 
 from deployments.stack import StackState
 from tests.support.command_line import CommandLine
-from tests.support.stacks import bearer
+from tests.support.stacks import bearer, client_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -38,7 +38,8 @@ def test_what_an_api_had_in_hand_when_it_was_killed_is_answered_by_its_successor
 
 
 def posted(state: StackState, orders: list[dict[str, str]]) -> list[dict[str, str]]:
-    answer = httpx.post(f"{state.api_url}/evaluations", json=orders, headers=bearer(state), trust_env=False)
+    with client_of(state) as client:
+        answer = client.post("/evaluations", json=orders)
     assert answer.status_code == 202, answer.text
     states: list[dict[str, str]] = answer.json()
     return states
