@@ -27,8 +27,9 @@ NUMBER = int(os.environ.get("CRUCIBLE_TEST_SLEEPERS", "30"))
 """How many programs sleep: more than run at once, so that most of them wait."""
 
 _PATIENCE_S = 60
-_SLEEP_S = 2 * _PATIENCE_S
-"""So that a program nobody ends is still there when patience is at its end."""
+_SLEEP_S = 4 * _PATIENCE_S
+"""So that a program nobody ends is still there when patience is at its end: with programs to begin, with flow
+runs to come, and with all being cancelled one by one."""
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def celery_worker(request: pytest.FixtureRequest, crucible: CommandLine) -> Iter
 
 
 def sleepers(marker: str, number: int = NUMBER) -> list[dict[str, Any]]:
-    """Evaluations whose programs sleep for two minutes with ``marker`` on their command line."""
+    """Evaluations whose programs sleep for minutes with ``marker`` on their command line."""
     words = f"[sys.executable, '-c', 'import time; time.sleep({_SLEEP_S})', {marker!r}]"
     code = f"import os, sys\nos.execv(sys.executable, {words})"
     limits = {"wall_s": 2 * _SLEEP_S}
@@ -101,9 +102,20 @@ def assert_nothing_is_left(stack: StackState, marker: str, asked_at: float | Non
 
 def states_of(stack: StackState, wanted: dict[str, Any]) -> set[str]:
     """The states of the flow runs that fit, in Prefect."""
-    query = {"flow_runs": wanted}
-    found = httpx.post(f"{stack.prefect_api_url}/flow_runs/filter", json=query, timeout=_PATIENCE_S).json()
+    found = ask_prefect(stack, "filter", {"flow_runs": wanted})
     return {each["state_type"] for each in found}
+
+
+def cancel_in_prefect(stack: StackState, flow_run_id: str) -> None:
+    """As its UI does."""
+    wish = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    ask_prefect(stack, f"{flow_run_id}/set_state", wish)
+
+
+def ask_prefect(stack: StackState, what: str, body: dict[str, Any]) -> Any:
+    """What Prefect answers about flow runs; beside much else its server may take seconds for it."""
+    answer = httpx.post(f"{stack.prefect_api_url}/flow_runs/{what}", json=body, timeout=_PATIENCE_S)
+    return answer.raise_for_status().json()
 
 
 def assert_cancelled_in_prefect(stack: StackState, **wanted: Any) -> None:
@@ -184,8 +196,7 @@ def test_cancel_in_prefect_stops_an_evaluation_that_runs_in_our_process(
     (posted,) = client.post("/evaluations", json=sleepers(marker, 1)).json()
     wait_until_programs_run(marker, 2)
     flow_run_id = flow_run_of(client, posted["id"])
-    wish = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
-    httpx.post(f"{stack.prefect_api_url}/flow_runs/{flow_run_id}/set_state", json=wish).raise_for_status()
+    cancel_in_prefect(stack, flow_run_id)
     assert_nothing_is_left(stack, marker)
     assert_cancelled_in_prefect(stack, id={"any_": [flow_run_id]})
     assert client.get(f"/evaluations/{posted['id']}").json()["classification"] == "cancelled"
@@ -196,9 +207,8 @@ def test_cancel_in_prefect_stops_a_sweep(
 ) -> None:
     running, sweep_id = sweeping(crucible, tmp_path / "corpus.jsonl", marker)
     query = {"flow_runs": {"name": {"like_": sweep_id}, "parent_task_run_id": {"is_null_": True}}}
-    (flow_run,) = httpx.post(f"{stack.prefect_api_url}/flow_runs/filter", json=query).json()
-    wish = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
-    httpx.post(f"{stack.prefect_api_url}/flow_runs/{flow_run['id']}/set_state", json=wish).raise_for_status()
+    (flow_run,) = ask_prefect(stack, "filter", query)
+    cancel_in_prefect(stack, flow_run["id"])
     assert_nothing_is_left(stack, marker)
     assert running.ended().code == 130
     assert ledger(crucible.home) == {"cancelled": NUMBER}
@@ -208,7 +218,7 @@ def test_cancel_in_prefect_stops_a_sweep(
 def test_what_is_open_when_the_time_is_up_is_cancelled(
     stack: StackState, marker: str, tmp_path: Path
 ) -> None:
-    api = ApiProcess(environment_of(stack, tmp_path) | {"CRUCIBLE_FLOW_DEADLINE_S": "5"})
+    api = ApiProcess(environment_of(stack, tmp_path) | {"CRUCIBLE_FLOW_DEADLINE_S": "20"})
     try:
         api.wait_until_ready()
         quick = line("quick", "print(1)")
