@@ -12,7 +12,8 @@ from tests.support.corpora import is_under_way, ledger, prints, write_corpus
 
 pytestmark = pytest.mark.stack
 
-_NUMBER = 60
+_NUMBER, _EACH_S = 60, 1.0
+"""Far more work than can be done between a look at the ledger and the end that a signal brings."""
 
 
 def test_evaluate_starts_a_stack_when_there_is_none_and_stops_it(alone: CommandLine, tmp_path: Path) -> None:
@@ -45,7 +46,7 @@ def test_interrupted_while_its_stack_comes_up_it_leaves_nothing(alone: CommandLi
 def test_a_sweep_that_is_interrupted_leaves_nothing_running_and_its_ledger_adds_up(
     alone: CommandLine, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    corpus = write_corpus(tmp_path / "corpus.jsonl", prints(_NUMBER, seconds=0.2))
+    corpus = write_corpus(tmp_path / "corpus.jsonl", prints(_NUMBER, seconds=_EACH_S))
     sweeping = alone.start("sweep", corpus)
     while not is_under_way(alone.home):
         assert not sweeping.has_ended(), sweeping.ended()
@@ -64,7 +65,8 @@ def test_a_sweep_that_is_interrupted_leaves_nothing_running_and_its_ledger_adds_
 def test_on_a_stack_that_is_up_an_interrupted_sweep_leaves_all_but_itself_running(
     crucible: CommandLine, tmp_path: Path
 ) -> None:
-    sweeping = crucible.start("sweep", write_corpus(tmp_path / "corpus.jsonl", prints(_NUMBER, seconds=0.2)))
+    corpus = write_corpus(tmp_path / "corpus.jsonl", prints(_NUMBER, seconds=_EACH_S))
+    sweeping = crucible.start("sweep", corpus)
     while not is_under_way(crucible.home):
         assert not sweeping.has_ended(), sweeping.ended()
         time.sleep(0.02)
