@@ -14,7 +14,7 @@ __all__ = ["run", "valkey"]
 
 
 def test_breakers_are_shown_with_what_opened_them(run: Run, valkey: Valkey) -> None:
-    breakers = Breakers(valkey.url, BreakerSettings(), {})
+    breakers = Breakers(valkey.url, BreakerSettings(open_s=60), {})  # still open when it is looked at
     gate = breakers.shared("executor-3")
     with capture_logs():
         for _ in range(BreakerSettings().minimum):

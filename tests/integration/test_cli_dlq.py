@@ -152,7 +152,8 @@ def test_letters_of_a_stack_are_listed_shown_and_replayed(
     garbage = listed()
     with client_of(stack) as api:
         settled = api.post("/evaluations", params={"wait": 60}, json=line("settled", "print(6 * 7)")).json()
-        sleeping = line("sleeps", "import time; time.sleep(60)", limits={"wall_s": 90})
+        # Until it is cancelled below, however long the commands before that take to start.
+        sleeping = line("sleeps", "import time; time.sleep(240)", limits={"wall_s": 300})
         sleeps = api.post("/evaluations", json=sleeping).json()
         again = bury(ours, "legacy", encode(dispatch(f"{settled['id']}.0"), LegacySettings()))
         message = asyncio.run(message_of(valkey, f"{sleeps['id']}.0"))

@@ -78,8 +78,8 @@ def test_a_stack_that_runs_knows_a_new_key_at_once_and_a_revoked_one_no_more_wit
     crucible: CommandLine, stack: StackState
 ) -> None:
     made = crucible.run("keys", "create", "--name", "visitor", "--scope", "read", "--json").document
-    client = httpx.Client(base_url=stack.api_url, headers={"Authorization": f"Bearer {made['key']}"})
-    with client:
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    with httpx.Client(base_url=stack.api_url, headers=headers, timeout=60) as client:
         assert client.get("/rollout").status_code == 200
         assert client.post("/evaluations", json={}).status_code == 403
         assert crucible.run("keys", "revoke", made["id"]).code == 0

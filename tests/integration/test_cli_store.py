@@ -3,14 +3,13 @@
 import asyncio
 from pathlib import Path
 
-import httpx
 import pytest
 
 from crucible.store import Store, sqlite_url
 from deployments.stack import StackState
 from tests.support.command_line import CommandLine
 from tests.support.in_process import Run, run
-from tests.support.stacks import bearer
+from tests.support.stacks import client_of
 from tests.support.traffic import matched, mismatched
 
 __all__ = ["run"]
@@ -79,7 +78,8 @@ def test_a_store_stays_as_it_is_while_its_stack_works_on_it(crucible: CommandLin
     refused = crucible.run("store", "downgrade", "0004")
     assert (refused.code, refused.stdout, refused.stderr.count("\n")) == (2, "", 1), refused
     assert "`crucible down` ends it" in refused.stderr
-    assert httpx.get(f"{stack.api_url}/evaluations", headers=bearer(stack)).is_success
+    with client_of(stack) as client:
+        assert client.get("/evaluations").is_success
 
 
 @pytest.mark.usefixtures("filled")
