@@ -4,11 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
-_WITHIN_S = 30.0
+_WITHIN_S = 60.0
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    """Returns once ``condition`` holds; fails when it does not within half a minute."""
+    """Returns once ``condition`` holds; fails when it does not within a minute."""
     async with asyncio.timeout(_WITHIN_S):
         while not condition():  # noqa: ASYNC110 (what is waited for happens in another process)
             await asyncio.sleep(0.01)
