@@ -44,6 +44,7 @@ class EventLog:
         self._waiting: deque[dict[Any, Any]] = deque(maxlen=_MOST_WAITING)
         self._arrived = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self._is_away = False
 
     def open(self) -> None:
@@ -57,17 +58,13 @@ class EventLog:
 
     async def close(self) -> None:
         """Write what is left, if Redis answers, and stop."""
-        if self._writer is not None:
-            self._writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._writer
-        with contextlib.suppress(*LOST):
-            while self._waiting:
-                await self._write_some()
+        self._closing.set()
+        self._arrived.set()
+        await (self._writer or self._write())  # not cancelled: what it is just writing would be lost
         await self._redis.aclose()
 
     async def _write(self) -> None:
-        while True:
+        while self._waiting or not self._closing.is_set():
             await self._arrived.wait()
             self._arrived.clear()
             try:
@@ -78,7 +75,11 @@ class EventLog:
                     structlog.get_logger().warning("events wait for Redis", reason=str(error))
                 self._is_away = True
                 self._arrived.set()
-                await asyncio.sleep(1)
+                if self._closing.is_set():
+                    return
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1):
+                        await self._closing.wait()
             else:
                 self._is_away = False
 
