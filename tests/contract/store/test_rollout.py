@@ -66,7 +66,7 @@ async def test_what_is_no_traffic_is_not_routed_and_no_evidence(store: Store) ->
     assert (await store.rollout.look()).inputs.strata == {}
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(ends=st.lists(st.sampled_from([*KINDS, Classification.MISMATCH, None]), max_size=12))
 async def test_the_columns_of_every_stratum_add_up_after_any_history(
     store: Store, ends: list[Classification | None]
@@ -363,7 +363,9 @@ async def test_sentinels_keep_watch_when_legacy_is_off(store: Store) -> None:
 FORGERIES = {
     "an observation": "UPDATE observations SET body = replace(body, 'Mgo=', 'MQo=') WHERE leg = 'celery'",
     "a verdict": "UPDATE evidence SET mismatch = NOT mismatch WHERE seq = 1",
-    "a fault": "UPDATE evidence SET mutant = 'exit_code_up', caught = NOT mismatch WHERE seq = 2",
+    # Where one happens to be planted in that pair, it is taken out.
+    "a fault": "UPDATE evidence SET mutant = CASE WHEN mutant IS NULL THEN 'exit_code_up' END,"
+    " caught = CASE WHEN mutant IS NULL THEN NOT mismatch END WHERE seq = 2",
     "a tally": "UPDATE tallies SET matched = matched + 1, submitted = submitted + 1",
     "a reason": "UPDATE audit SET body = replace(body, 'so the test', 'so the gate') WHERE seq = 1",
     "an entry": "DELETE FROM audit WHERE seq = 1",
