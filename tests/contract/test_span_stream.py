@@ -62,7 +62,7 @@ def records(*numbers: int) -> list[dict[str, object]]:
 
 async def moved(store: Store, number: int) -> list[int]:
     """Which spans the store has, once they are so many."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(found := await store.spans.trace(TRACE)) < number:  # noqa: ASYNC110 (another task moves)
             await asyncio.sleep(0.02)
     return sorted(each.duration_us for each in found)
