@@ -6,9 +6,8 @@ import pytest
 
 from crucible.settings import CelerySettings
 from tasks.celery_leg.app import broker_priority, make_app
-from tests.support.leg_fixtures import flow
+from tests.support.leg_fixtures import flow, on_empty_servers
 from tests.support.legs import CONCURRENCY, Flow, LegHarness, dispatches
-from tests.support.stub_executor import StubExecutor
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import eventually
 
@@ -17,14 +16,10 @@ __all__ = ["flow", "valkey"]
 
 @pytest.fixture
 def harness(valkey: Valkey) -> Iterator[LegHarness]:
-    """The leg on one server for all, with a worker."""
-    executor = StubExecutor()
-    executor.start()
-    leg = LegHarness("celery", valkey, valkey, executor)
-    leg.start_worker()
-    yield leg
-    leg.close()
-    executor.stop()
+    """The leg on one server for all, which is empty, with a worker."""
+    with on_empty_servers("celery", (valkey, valkey)) as leg:
+        leg.start_worker()
+        yield leg
 
 
 def test_settings_acknowledge_after_the_run_and_keep_no_results() -> None:
