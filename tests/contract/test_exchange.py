@@ -176,6 +176,7 @@ async def test_a_leg_whose_programs_may_run_long_is_given_that_time(valkey: Valk
         await asyncio.sleep(4)  # several looks after the leg would have counted as stalled
         assert not answers.seen
         leg.answer(claimed.run_id)
+        await eventually(lambda: claimed.run_id in answers.seen)
         leg.release(claimed.run_id)
         await asking
     assert answers.seen[claimed.run_id] is not None
