@@ -14,12 +14,13 @@ from uuid import uuid4
 
 import pytest
 
-from crucible.store import Store, Ticket, sqlite_url
+from crucible.ids import new_evaluation_ids
+from crucible.store import Store, Submission, Ticket, sqlite_url
 from flows import janitor as janitor_module
 from flows.host import FlowHost
 from flows.janitor import Janitor
 from tasks.leases import Lease, host_key
-from tests.support.ledger import comparison
+from tests.support.ledger import comparison, evaluation
 from tests.support.traffic import submitted
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import eventually
@@ -151,8 +152,9 @@ async def test_what_was_left_behind_here_is_begun_again(
     hands = Hands()
 
     async with at_work(valkey, url, hands) as store:
-        ids = await submitted(store, 2)
-        hands.held.add(ids[0])
+        ids = new_evaluation_ids(2)
+        hands.held.add(ids[0])  # before it can be seen in the store
+        await store.submit([Submission(each, evaluation(), is_traffic=True) for each in ids])
         await eventually(lambda: hands.got == ids[1:])
         hands.held.clear()
         await eventually(lambda: sorted(hands.got) == sorted([*ids, ids[1]]))
