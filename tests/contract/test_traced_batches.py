@@ -29,6 +29,7 @@ from tests.support.valkey import Valkey, valkey
 
 __all__ = ["valkey"]
 
+PATIENT = FlowSettings(stall_s=600, resend_after_s=600, max_faults=1)
 HASTY = FlowSettings(stall_s=600, resend_after_s=0.1, max_faults=1)
 
 
@@ -61,11 +62,13 @@ def _ignored(_comparison: Comparison) -> None:
 
 
 @asynccontextmanager
-async def host(store: Store, server: Valkey, script: Script, **settings: float) -> AsyncIterator[Host]:
+async def host(
+    store: Store, server: Valkey, script: Script, flow: FlowSettings = PATIENT, **settings: float
+) -> AsyncIterator[Host]:
     """A flow host under way."""
     stream = f"replies-{uuid4().hex}"
     legs = tuple(ScriptedLeg(leg, server, stream, script) for leg in ("legacy", "celery"))
-    exchange = Exchange(legs, ReplyReader(server.url, stream), Cancellations(server.url, {}), HASTY)
+    exchange = Exchange(legs, ReplyReader(server.url, stream), Cancellations(server.url, {}), flow)
     opened = Host(store, exchange, stream, TraceSettings(**settings))
     exchange.open()
     opened.settler.open()
@@ -144,7 +147,7 @@ async def test_what_is_sent_again_links_to_the_sending_that_it_repeats(valkey: V
 
     with kept_spans() as kept:
         new_id = await submitted(store)
-        async with host(store, valkey, at_the_third) as opened:
+        async with host(store, valkey, at_the_third, HASTY) as opened:
             await opened.run(new_id)
     for leg in ("legacy", "celery"):
         sent = [each for each in named(kept, "enqueue") if each.leg == leg]
