@@ -17,6 +17,7 @@ from executors.sandbox.process.jail import cgroup
 from tests.support.programs import SLOTS, process_sandbox
 
 WITH, WITHOUT, DOCKER = "process with cgroups", "process without cgroups", "docker"
+_OPEN: list[Sandbox] = []
 OTHERS = [name for name in (os.environ.get("CRUCIBLE_TEST_SANDBOX"),) if name]
 
 
@@ -27,9 +28,19 @@ async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
     try:
         await opened.open()
         opened.keep_warm()
+        _OPEN.append(opened)
         yield opened
+        _OPEN.remove(opened)
     finally:
         await opened.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def quiet() -> None:
+    """Of the sandboxes that are open none makes or removes anything in the background any more."""
+    for each in _OPEN:
+        if isinstance(each, DockerSandbox):
+            await each.warmed()
 
 
 def made(request: pytest.FixtureRequest) -> Sandbox:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import operator
 import os
 import random
 import uuid
@@ -25,7 +26,12 @@ LEAKY_RUNS = 300
 
 def slots_below(process: psutil.Process) -> set[psutil.Process]:
     """The slots that ``process`` has started, by what they were started with."""
-    return {each for each in process.children() if "jail.slot" in " ".join(each.cmdline())}
+    found = set()
+    for each in process.children():
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            if "jail.slot" in " ".join(each.cmdline()):
+                found.add(each)
+    return found
 
 
 @contextlib.asynccontextmanager
@@ -63,7 +69,7 @@ async def test_cancelling_ends_a_run_and_keeps_what_it_wrote(sandbox: Sandbox) -
     marker = str(uuid.uuid4())
     run = await started(sandbox, sleeper(marker), marker)
     assert await sandbox.cancel(marker)
-    seen = await asyncio.wait_for(run, 10)
+    seen = await asyncio.wait_for(run, 60)
     assert (seen.outcome, seen.exit_code, seen.signal) == (Outcome.CANCELLED, None, "SIGKILL")
     assert processes_with(marker) == []
 
@@ -76,7 +82,7 @@ async def test_cancelling_a_run_that_waits_for_a_slot_keeps_it_from_running(sand
     assert await sandbox.cancel("waiting")
     for marker in markers:
         assert await sandbox.cancel(marker)
-    seen = await asyncio.wait_for(waiting, 10)
+    seen = await asyncio.wait_for(waiting, 60)
     assert (seen.outcome, seen.stdout) == (Outcome.CANCELLED, b"")
     await asyncio.gather(*busy)
 
@@ -128,7 +134,7 @@ async def test_a_slot_that_is_lost_is_the_platform_s_fault_and_is_replaced(
     slot = cell.parent()
     assert slot is not None
     (slot if victim == "slot" else cell).kill()
-    seen = await asyncio.wait_for(run, 30)
+    seen = await asyncio.wait_for(run, 60)
     assert seen.outcome is Outcome.SANDBOX_ERROR
     assert seen.detail
     await eventually(lambda: not processes_with(marker))
@@ -151,7 +157,7 @@ async def test_a_cancellation_while_a_slot_is_being_replaced_is_not_forgotten() 
         run = asyncio.create_task(opened.run(sleeper("replaced"), "replaced"))
         await asyncio.sleep(0)
         assert await opened.cancel("replaced")
-        seen = await asyncio.wait_for(run, 30)
+        seen = await asyncio.wait_for(run, 60)
     assert seen.outcome is Outcome.CANCELLED
 
 
@@ -180,7 +186,7 @@ async def test_closing_leaves_no_process_no_control_group_and_no_mount() -> None
     assert slots_below(psutil.Process()) <= before
     assert not any(group.exists() for group in groups)
     assert mounts_of_this_machine() == mounts
-    outcomes = {(await asyncio.wait_for(each, 10)).outcome for each in (run, *waiting)}
+    outcomes = {(await asyncio.wait_for(each, 60)).outcome for each in (run, *waiting)}
     assert outcomes <= {Outcome.CANCELLED, Outcome.SANDBOX_ERROR, Outcome.OK}
 
 
@@ -188,6 +194,7 @@ async def test_a_sandbox_that_could_not_be_opened_can_be_closed() -> None:
     await process_sandbox().close()
 
 
+@pytest.mark.usefixtures("quiet")
 async def test_hundreds_of_runs_leak_nothing() -> None:
     own = psutil.Process()
     big = shell("head -c 3000000 /dev/zero", b"x" * 1_000_000, Limits(output_kb=4096))
@@ -198,7 +205,8 @@ async def test_hundreds_of_runs_leak_nothing() -> None:
         for n in range(LEAKY_RUNS):
             seen = await opened.run(big if n % 10 == 0 else shell(":"), f"run-{n}")
             assert seen.outcome is Outcome.OK
-        await eventually(lambda: counts(own, slot) == start)  # the last cell may be on its way out
+        # The last cell may be on its way out, as it may have been at the start.
+        await eventually(lambda: all(map(operator.le, counts(own, slot), start)))
         assert slot.memory_info().rss >> 20 < 32
 
 

@@ -106,14 +106,14 @@ async def test_a_busy_program_on_a_machine_short_of_cpu_ends_at_its_cpu_limit(sa
 
 async def test_memory_is_limited(sandbox: Sandbox) -> None:
     code = "import time; print('before', flush=True); x = b'x' * (200 << 20); time.sleep(30)"
-    seen = await sandbox.run(python(code, limits=Limits(memory_mb=64, wall_s=60)), "memory")
+    seen = await sandbox.run(python(code, limits=Limits(memory_mb=64, cpu_s=30, wall_s=60)), "memory")
     assert (seen.outcome, seen.exit_code, seen.signal) == (Outcome.MEMORY_LIMIT, None, "SIGKILL")
     assert seen.stdout == b"before\n"
 
 
 async def test_memory_of_all_processes_together_is_limited(sandbox: Sandbox) -> None:
     code = "import os, time\nfor _ in range(2): os.fork()\nx = b'x' * (24 << 20); time.sleep(30)"
-    seen = await sandbox.run(python(code, limits=Limits(memory_mb=64, wall_s=60)), "together")
+    seen = await sandbox.run(python(code, limits=Limits(memory_mb=64, cpu_s=30, wall_s=60)), "together")
     assert (seen.outcome, seen.signal) == (Outcome.MEMORY_LIMIT, "SIGKILL")
 
 

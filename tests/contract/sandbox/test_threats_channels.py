@@ -2,31 +2,42 @@
 
 import asyncio
 import socket
+import uuid
 from pathlib import Path
 
 import pytest
 
-from crucible.models import Outcome
+from crucible.models import Limits, Outcome
 from executors.sandbox.interface import Sandbox
 from executors.sandbox.process.sandbox import ProcessSandbox
-from tests.support.programs import PYTHON, SLOTS, python, shell
+from tests.support.programs import PYTHON, SLOTS, processes_with, python, shell
 from tests.support.threats import canary
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-TAKES = """
+HOLDS = """
 import fcntl, time
 locked = open({path!r})
-try: fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
-except OSError: print("taken")
-else: print("free", flush=True); time.sleep({seconds})
+fcntl.flock(locked, fcntl.LOCK_EX); print("held", flush=True); time.sleep(300)
+"""
+ASKS = """
+import fcntl, time
+locked = open({path!r})
+found = "free"
+for _ in range(30):
+    try: fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError: found = "taken"
+    else: fcntl.flock(locked, fcntl.LOCK_UN)
+    time.sleep(0.1)
+print(found)
 """
 WATCHES = """
 import ctypes, select
 libc = ctypes.CDLL(None)
 watch = libc.inotify_init1(0)
 assert libc.inotify_add_watch(watch, b"/usr/bin/env", 0x20) == 1  # told when it is opened
-print("told" if select.select([watch], [], [], 1)[0] else "nothing")
+print("told" if select.select([watch], [], [], 3)[0] else "nothing")
 """
 KEYRING = """
 import ctypes, platform
@@ -118,35 +129,35 @@ async def test_keys_of_the_kernel_are_not_left_for_the_next_program(sandbox: San
 
 
 async def test_a_lock_on_a_file_of_its_own_is_seen_by_no_other_program(sandbox: Sandbox) -> None:
-    holds = TAKES.format(path="/box/main.py", seconds=1)
-    asks = TAKES.format(path="/box/main.py", seconds=0)
-    assert await _asked_while_held(sandbox, holds, asks) == b"free\n"
+    assert await _asked_while_held(sandbox, "/box/main.py") == b"free\n"
 
 
 async def test_a_lock_on_a_file_of_the_system_is_seen_where_the_system_is_the_host_s(
     sandbox: Sandbox,
 ) -> None:
-    holds, asks = (TAKES.format(path=PYTHON, seconds=seconds) for seconds in (1, 0))
     # The process sandbox shows the host's own files; that this is a channel is stated in docs/security.md.
     answer = b"taken\n" if isinstance(sandbox, ProcessSandbox) else b"free\n"
-    assert await _asked_while_held(sandbox, holds, asks) == answer
+    assert await _asked_while_held(sandbox, PYTHON) == answer
 
 
 async def test_a_watch_on_a_file_of_the_system_tells_of_others_where_the_system_is_the_host_s(
     sandbox: Sandbox,
 ) -> None:
     watcher = asyncio.create_task(sandbox.run(python(WATCHES), "watches"))
-    await asyncio.sleep(0.5)
-    await sandbox.run(shell("cat /usr/bin/env >/dev/null"), "opens")
+    while not watcher.done():  # nobody says when it has begun to watch
+        await sandbox.run(shell("cat /usr/bin/env >/dev/null"), "opens")
     answer = b"told\n" if isinstance(sandbox, ProcessSandbox) else b"nothing\n"
     assert (await watcher).stdout == answer
 
 
-async def _asked_while_held(sandbox: Sandbox, holds: str, asks: str) -> bytes:
-    holder = asyncio.create_task(sandbox.run(python(holds), "holds"))
-    await asyncio.sleep(0.5)
-    seen = await sandbox.run(python(asks), "asks")
-    assert (await holder).stdout == b"free\n"
+async def _asked_while_held(sandbox: Sandbox, path: str) -> bytes:
+    marker = str(uuid.uuid4())
+    holds = python(HOLDS.format(path=path), limits=Limits(wall_s=300), argument=marker)
+    holder = asyncio.create_task(sandbox.run(holds, marker))
+    await eventually(lambda: bool(processes_with(marker)))
+    seen = await sandbox.run(python(ASKS.format(path=path)), "asks")
+    assert await sandbox.cancel(marker)
+    assert (await holder).stdout == b"held\n"
     return seen.stdout
 
 

@@ -74,13 +74,13 @@ async def test_shared_memory_that_is_mapped_no_more_is_counted_by_control_groups
 @pytest.mark.parametrize("folder", ["/box", "/tmp", "/dev/shm"])
 async def test_files_count_as_memory_where_a_control_group_counts(sandbox: Sandbox, folder: str) -> None:
     code = f"head -c 96000000 /dev/zero > {folder}/fill"
-    seen = await sandbox.run(shell(code, limits=Limits(memory_mb=48, disk_mb=128, wall_s=20)), "tmpfs")
+    seen = await sandbox.run(shell(code, limits=SMALL.model_copy(update={"disk_mb": 128})), "tmpfs")
     counted = COUNTED in sandbox.isolation_level
     assert seen.outcome is (Outcome.MEMORY_LIMIT if counted else Outcome.OK)
 
 
 async def test_reading_more_than_fits_into_memory_is_no_fault(sandbox: Sandbox) -> None:
-    seen = await sandbox.run(python(READ_MUCH, limits=Limits(memory_mb=24, wall_s=30)), "cache")
+    seen = await sandbox.run(python(READ_MUCH, limits=Limits(memory_mb=24, cpu_s=30, wall_s=60)), "cache")
     assert (seen.outcome, seen.stdout) == (Outcome.OK, b"True\n")
 
 
