@@ -37,7 +37,7 @@ def port(tmp_path: Path) -> Iterator[int]:
     server = subprocess.Popen([get_binary_path(), tmp_path / "valkey.conf"], stdout=subprocess.DEVNULL)
     yield free
     server.terminate()
-    assert server.wait(20) == 0
+    assert server.wait(60) == 0
 
 
 async def test_it_keeps_what_it_is_given_and_asks_for_the_password(port: int) -> None:
