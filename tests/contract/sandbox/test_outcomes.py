@@ -134,7 +134,7 @@ async def test_processes_are_limited(sandbox: Sandbox) -> None:
         "import os, sys, time\n"
         "for n in range(99):\n"
         "    try: pid = os.fork()\n"
-        "    except OSError: print(n); time.sleep(0.3); sys.exit(1)\n"
+        "    except OSError: print(n); time.sleep(1); sys.exit(1)\n"
         "    if pid == 0: time.sleep(30)\n"
     )
     seen = await sandbox.run(python(code, limits=Limits(processes=8)), "processes")
@@ -146,7 +146,7 @@ async def test_threads_count_as_processes(sandbox: Sandbox) -> None:
         "import _thread, sys, time\n"
         "for n in range(99):\n"
         "    try: _thread.start_new_thread(time.sleep, (30,))\n"
-        "    except RuntimeError: print(n, flush=True); time.sleep(0.3); sys.exit(1)\n"
+        "    except RuntimeError: print(n, flush=True); time.sleep(1); sys.exit(1)\n"
     )
     seen = await sandbox.run(python(code, limits=Limits(processes=8)), "threads")
     assert (seen.outcome, seen.stdout) == (Outcome.PROCESS_LIMIT, b"7\n")

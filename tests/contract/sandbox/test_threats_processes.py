@@ -77,7 +77,7 @@ async def test_children_that_nobody_collects_count_against_the_limit(sandbox: Sa
         "for n in range(99):\n"
         "    try:\n"
         "        if os.fork() == 0: os._exit(0)\n"
-        "    except OSError: print(n); time.sleep(0.3); sys.exit(1)\n"
+        "    except OSError: print(n); time.sleep(1); sys.exit(1)\n"
     )
     seen = await sandbox.run(python(code, limits=Limits(processes=8)), "zombies")
     assert (seen.outcome, seen.stdout) == (Outcome.PROCESS_LIMIT, b"7\n")
