@@ -141,6 +141,16 @@ async def test_events_wait_while_redis_is_away(server: Valkey, monkeypatch: pyte
         assert ids(await there) == ids(await came) == ["ev-2"]
 
 
+async def test_what_is_being_written_at_the_end_is_not_lost(server: Valkey) -> None:
+    for steps in range(30):
+        async with writing(server) as log:
+            put(log, steps)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+    async with reading(server) as feed:
+        assert ids(await followed(feed, "0-0", 30)) == [f"ev-{steps}" for steps in range(30)]
+
+
 async def test_more_may_follow_than_there_are_connections(server: Valkey) -> None:
     async with writing(server) as log, reading(server) as feed:
         following = [asyncio.create_task(followed(feed, None, 1)) for _ in range(MOST_FOLLOWERS)]
