@@ -15,6 +15,7 @@ from tests.chaos.clocks import Clocks
 from tests.chaos.door import Door
 from tests.chaos.stack import EXECUTORS, REDISES, ROOT, WORKERS, ChaosError, Stack, without_crucible
 from tests.chaos.stack_process import VARIABLE, Wiring
+from tests.support.command_line import far_from_now
 
 _STORE_MB = 48
 _STARTS_WITHIN_S = 120
@@ -41,6 +42,7 @@ async def chaos_stack(home: Path, *, faked_clocks: bool = False) -> AsyncIterato
         }
         settings["CRUCIBLE_DATABASE_URL"] = f"sqlite:///{home}/store/crucible.db"
         settings["CRUCIBLE_START_TIMEOUT_S"] = str(_STARTS_WITHIN_S)
+        settings["CRUCIBLE_SCHEDULE_CRON"] = far_from_now()
         await exits.enter_async_context(_process(home, settings | {VARIABLE: wiring.text()}))
         yield Stack(home, doors, clocks, store_is_small)
 

@@ -16,7 +16,7 @@ from crucible.corpus import validate
 from crucible.models import SweepReport
 from crucible.signature import verify_signature
 from deployments.stack import ServiceStatus, StackState
-from tests.support.command_line import CommandLine
+from tests.support.command_line import CommandLine, far_from_now
 from tests.support.corpora import ledger, line, prints, write_corpus
 from tests.support.stacks import bearer, stack_up
 from tests.support.webhook import Receiver
@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 SECRET = "a long random text"
 DEPLOYMENT = "parity-sweep/scheduled"
+CRON = far_from_now()
 
 _PATIENCE_S = 120
 _DRIFTS = line("zone/local-hour", "import time; print(time.localtime(0).tm_hour)  # not to be told")
@@ -45,7 +46,7 @@ def scheduled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scheduled]:
     settings = {
         "EXECUTOR_3_TZ": "Asia/Tokyo",
         "SCHEDULE_POLL_S": "1",
-        "SCHEDULE_CRON": "0 3 * * *",
+        "SCHEDULE_CRON": CRON,
         "WEBHOOK_URL": receiver.url,
         "WEBHOOK_SECRET": SECRET,
         "WEBHOOK_ALLOW_PRIVATE": "true",
@@ -269,7 +270,7 @@ def test_the_next_sweeps_are_due_when_the_schedule_says(scheduled: Scheduled, pr
     }
     runs = eventually(lambda: _post(prefect, "flow_runs/filter", coming))
     due = [datetime.fromisoformat(each["expected_start_time"]) for each in runs]
-    assert {(each.hour, each.minute, each.utcoffset()) for each in due} == {(3, 0, timedelta(0))}
+    assert {(f"{each.minute} {each.hour} * * *", each.utcoffset()) for each in due} == {(CRON, timedelta(0))}
     assert min(due) > datetime.now(UTC)
 
 
@@ -282,4 +283,4 @@ def test_the_service_ends_at_once_when_asked_to_and_keeps_its_schedule(
     eventually(lambda: service_of(scheduled).pid != before.pid and service_of(scheduled).state == "ready")
     [schedule] = prefect.get(f"deployments/name/{DEPLOYMENT}").raise_for_status().json()["schedules"]
     assert schedule["active"]
-    assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 3 * * *", "UTC")
+    assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == (CRON, "UTC")

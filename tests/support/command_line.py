@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from tests.support import stores
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240
+_GONE_WITHIN_S = 60
 _LOOK_EVERY_S = 0.05
 
 
@@ -73,14 +75,23 @@ class Running:
         self._process.communicate()
 
 
+def far_from_now() -> str:
+    """A cron expression, in UTC, of a time that does not come for eleven hours."""
+    return f"0 {(datetime.now(UTC).hour + 12) % 24} * * *"
+
+
 class CommandLine:
-    """``crucible`` with a home, and settings given as the environment without ``CRUCIBLE_``."""
+    """``crucible`` with a home, and settings given as the environment without ``CRUCIBLE_``.
+
+    Its stack sweeps by itself when no test runs any more, whatever the time of day is now.
+    """
 
     def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
         ours = {name: value for name, value in os.environ.items() if not name.startswith("CRUCIBLE_")}
         if stores.on_postgres() and "DATABASE_URL" not in settings:
             settings["DATABASE_URL"] = stores.keep_in_postgres(home)
+        settings.setdefault("SCHEDULE_CRON", far_from_now())
         given = {f"CRUCIBLE_{name}": value for name, value in settings.items()}
         self._environment = {**ours, "CRUCIBLE_HOME": str(home), **given}
         self._started: list[Running] = []
@@ -137,7 +148,7 @@ class CommandLine:
 
     def survivors(self) -> list[str]:
         """Command lines of the home's processes that do not go away; there should be none."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + _GONE_WITHIN_S
         while (left := self._members()) and time.monotonic() < deadline:
             time.sleep(_LOOK_EVERY_S)
         return [" ".join(words) for words in left.values()]
