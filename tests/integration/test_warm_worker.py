@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 _FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 _SLEEPS = "import time; time.sleep(300)"
+_LONG = {"wall_s": 300}
+"""More than any test waits: by itself a program has ten seconds, and ends well when they are over."""
 
 
 class Deployments:
@@ -103,7 +105,7 @@ def test_a_program_is_run_on_both_legs_and_shown(prefect: Deployments, stack: St
 
 
 def test_a_run_has_no_process_of_its_own(prefect: Deployments, flows: Callable[[], ServiceStatus]) -> None:
-    run_id = prefect.evaluate(_SLEEPS)
+    run_id = prefect.evaluate(_SLEEPS, limits=_LONG)
     prefect.becomes(run_id, "RUNNING")
     assert psutil.Process(flows().pid).children(recursive=True) == []
     prefect.post(f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}})
@@ -125,7 +127,7 @@ def test_what_does_not_fit_the_form_is_refused(prefect: Deployments) -> None:
 
 
 def test_to_cancel_a_run_stops_both_legs(prefect: Deployments, stack: StackState) -> None:
-    run_id = prefect.evaluate(_SLEEPS)
+    run_id = prefect.evaluate(_SLEEPS, limits=_LONG)
     evaluation = evaluation_of(prefect, run_id)
     prefect.post(f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}})
     prefect.becomes(run_id, "CANCELLED")
@@ -135,7 +137,7 @@ def test_to_cancel_a_run_stops_both_legs(prefect: Deployments, stack: StackState
 def test_a_process_that_is_killed_leaves_no_run_running_and_no_evaluation_open(
     prefect: Deployments, stack: StackState, flows: Callable[[], ServiceStatus]
 ) -> None:
-    run_id = prefect.evaluate("import time; time.sleep(3); print('still')", limits={"wall_s": 60})
+    run_id = prefect.evaluate("import time; time.sleep(20); print('still')", limits=_LONG)
     evaluation = evaluation_of(prefect, run_id)
     before = flows().pid
     assert before is not None
@@ -151,7 +153,7 @@ def test_a_process_that_is_killed_leaves_no_run_running_and_no_evaluation_open(
 def test_a_process_that_is_to_end_settles_what_is_open(
     prefect: Deployments, stack: StackState, flows: Callable[[], ServiceStatus]
 ) -> None:
-    run_id = prefect.evaluate(_SLEEPS, limits={"wall_s": 300})
+    run_id = prefect.evaluate(_SLEEPS, limits=_LONG)
     evaluation = evaluation_of(prefect, run_id)
     before = psutil.Process(flows().pid)
     before.terminate()
