@@ -139,7 +139,7 @@ def test_a_sweep_that_passes_completes_and_leaves_verdict_report_and_plot(
     report = report_of(scheduled.crucible.home)
     assert report.counts.matched == 4
     plot_url = f"{scheduled.state.gateway_url}/api/sweeps/{report.sweep_id}/plots/latency.svg"
-    plot = httpx.get(plot_url, trust_env=False)
+    plot = httpx.get(plot_url, timeout=60, trust_env=False)
     assert plot.status_code == 200
     assert plot.text.startswith("<svg ")
     artifacts = artifacts_of(prefect, run_id)

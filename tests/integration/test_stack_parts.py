@@ -71,7 +71,8 @@ async def test_prefects_server_is_one_process_with_its_ui_and_files_of_its_own(
     async with running_stack(settings, make_plan=only("prefect")) as state:
         server = psutil.Process(state.services[0].pid)
         assert server.children(recursive=True) == []
-        async with httpx.AsyncClient(follow_redirects=True, headers={"accept": "text/html"}) as client:
+        html = {"accept": "text/html"}
+        async with httpx.AsyncClient(follow_redirects=True, headers=html, timeout=60) as client:
             assert "<html" in (await client.get(state.prefect_url)).text
             found = await client.post(f"{state.prefect_api_url}/flow_runs/filter", json={})
             assert found.json() == []

@@ -71,7 +71,7 @@ class OwnExecutor:
         )
         assert self._process.stdout is not None
         assert b"CRUCIBLE_READY\n" in iter(self._process.stdout.readline, b"")
-        assert httpx.get(f"{self.url}/health").json()["status"] == "ok"
+        assert httpx.get(f"{self.url}/health", timeout=60).json()["status"] == "ok"
 
     def stop(self) -> None:
         """Stops it, if it runs."""

@@ -86,7 +86,7 @@ def test_nothing_of_the_stack_survives_a_kill_of_its_process(state: StackState) 
 
 def test_every_server_answers_where_the_state_says(state: StackState) -> None:
     healths = [f"{url}/health" for url in (*state.executor_urls, state.api_url, state.prefect_api_url)]
-    assert {httpx.get(url, trust_env=False).status_code for url in healths} == {200}
+    assert {httpx.get(url, timeout=60, trust_env=False).status_code for url in healths} == {200}
 
 
 def descendants(state: StackState) -> list[psutil.Process]:
