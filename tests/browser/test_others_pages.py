@@ -3,11 +3,11 @@
 import socket
 from typing import NamedTuple
 
-import httpx
 import pytest
 
 from deployments.stack import StackState
 from tests.support.browser import Visitor
+from tests.support.flow_runs import created, found_of, has_steps, state_of
 from tests.support.waiting import patiently
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -25,18 +25,14 @@ class Done(NamedTuple):
 @pytest.fixture(scope="module")
 def done(stack: StackState) -> Done:
     """One evaluation, handed in as by the form."""
-    one_each = httpx.Limits(max_keepalive_connections=0)
-    with httpx.Client(base_url=f"{stack.prefect_api_url}/", timeout=60, limits=one_each) as prefect:
-        found = prefect.get("deployments/name/evaluate-program/evaluate").raise_for_status().json()
-        asked = {"parameters": {"language": "python", "code": "print('seen')"}}
-        made = (
-            prefect.post(f"deployments/{found['id']}/create_flow_run", json=asked).raise_for_status().json()
-        )
-        wanted = {"flow_runs": {"id": {"any_": [made["id"]]}}}
-        patiently(lambda: prefect.get(f"flow_runs/{made['id']}").json()["state_type"] == "COMPLETED")
-        [artifact] = prefect.post("artifacts/filter", json=wanted).raise_for_status().json()
+    prefect = stack.prefect_api_url
+    made = created(prefect, "evaluate-program/evaluate", {"language": "python", "code": "print('seen')"})
+    patiently(lambda: state_of(prefect, made["id"]) == "COMPLETED")
+    patiently(lambda: has_steps(prefect, made["id"], "legacy leg", "celery leg", "compare"))
+    patiently(lambda: bool(found_of(prefect, "artifacts", made["id"])))
+    [artifact] = found_of(prefect, "artifacts", made["id"])
     evaluation = artifact["description"].partition("**")[0].split()[-1].rstrip(":")
-    return Done(found["id"], made["id"], artifact["id"], evaluation)
+    return Done(made["deployment_id"], made["id"], artifact["id"], evaluation)
 
 
 WORKER = f"celery-worker@{socket.gethostname()}"
