@@ -153,6 +153,25 @@ def test_an_operator_rolls_back_by_keyboard_alone(visitor: Visitor, api: httpx.C
     assert visitor.faults == []
 
 
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_button_that_is_replaced_stays_the_one_in_focus(
+    visitor: Visitor, api: httpx.Client, *, is_open: bool
+) -> None:
+    visitor.open("/dashboard/rollout")
+    page = visitor.page
+    button = page.get_by_role("button", name="Hold…")
+    button.focus()
+    if is_open:
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog")).to_be_visible()
+    page.evaluate("document.getElementById('actions').isOld = true")
+    api.post("/evaluations", params={"wait": 60}, json={"language": "python", "code": "print(1)"})
+    patiently(lambda: not page.evaluate("document.getElementById('actions').isOld"))
+    if is_open:
+        page.keyboard.press("Escape")
+    expect(button).to_be_focused()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_fault(browser: Browser, stack: StackState, mismatch: str, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()

@@ -6,6 +6,11 @@ document.addEventListener("click", (event) => {
   const closer = event.target.closest("[data-closes]");
   if (closer) closer.closest("dialog").close();
 });
+// What opened a dialog may have been replaced since: a browser would then forget where its user was.
+document.addEventListener("close", (event) => {
+  const here = document.activeElement;
+  if (here === document.body || event.target.contains(here)) document.getElementById(`opens-${event.target.id}`)?.focus();
+}, true);
 // A form is sent once: the button waits for the next page.
 document.addEventListener("submit", (event) => {
   for (const button of event.target.querySelectorAll("button:not([type=button])")) button.disabled = true;
