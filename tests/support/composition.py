@@ -101,9 +101,19 @@ class Composition:
         return first
 
     def first_process(self, service: str) -> int:
-        """The number that a container's first process has on this machine."""
-        found: int = self.docker.api.inspect_container(self.containers()[service].id)["State"]["Pid"]
-        return found
+        """The number that a container's first process has on this machine, once it has one.
+
+        It has none, and Docker says 0, while it is started again; to signal 0 is to signal ourselves.
+        """
+        identity = self.containers()[service].id
+        found: list[int] = []
+
+        def is_there() -> bool:
+            found.append(self.docker.api.inspect_container(identity)["State"]["Pid"])
+            return found[-1] > 0
+
+        self.wait(is_there, f"{service} does not run")
+        return found[-1]
 
     def recovered(self, service: str, killed: int) -> None:
         """Waits until another process is healthy in that container."""

@@ -18,7 +18,7 @@ from docker.errors import DockerException
 from executors.sandbox.docker import base, images
 from executors.sandbox.docker.daemon import connected
 
-_PATIENCE_S = 60
+_PATIENCE_S = 120
 
 
 @contextmanager
