@@ -180,8 +180,9 @@ async def test_the_own_stack_of_one_command_is_not_shared_with_another(start: St
 
 
 def test_stacks_of_two_homes_run_side_by_side(start: Start, tmp_path: Path) -> None:
-    one, other = start(), start(home=tmp_path / "other")
+    one = start()
     one.wait_until_up()
+    other = start(home=tmp_path / "other")
     other.wait_until_up()
     assert state_of(one).api_url != state_of(other).api_url
 

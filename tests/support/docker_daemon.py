@@ -57,7 +57,7 @@ def _answers() -> bool:
 @contextmanager
 def _own_daemon() -> Iterator[str]:
     """A daemon with a socket of its own. Its images stay on this machine, so that they are built once."""
-    with tempfile.TemporaryDirectory(prefix="crucible-docker-") as folder:
+    with tempfile.TemporaryDirectory(prefix="crucible-docker-", ignore_cleanup_errors=True) as folder:
         daemon = Daemon(Path(folder))
         daemon.start()
         try:
