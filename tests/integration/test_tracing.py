@@ -61,10 +61,16 @@ def client(stack: StackState) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def calm(client: httpx.Client) -> dict[str, Any]:
-    """The trace of an evaluation to which nothing happened, with its ``id``."""
-    asked = client.post("/evaluations?wait=60", json=program(f"print({_SECRET!r})"))
-    assert asked.json()["classification"] == "match"
-    return traced(client, asked.json()["id"], is_told_by_all)
+    """The trace of an evaluation to which nothing happened, with its ``id``; or else of the third."""
+    trace: dict[str, Any] = {}
+    for _ in range(3):
+        asked = client.post("/evaluations?wait=60", json=program(f"print({_SECRET!r})"))
+        assert asked.json()["classification"] == "match"
+        trace = traced(client, asked.json()["id"], is_told_by_all)
+        # What finds no answer, or a fault, is rightly sent again: that is not the trace to look at.
+        if len(by_name(trace)["enqueue"]) == 2:
+            break
+    return trace
 
 
 @pytest.fixture(scope="module")
