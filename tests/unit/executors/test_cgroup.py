@@ -111,6 +111,25 @@ def files_of_version_2(tmp_path: Path) -> Path:
     return made
 
 
+FILES_OF_A_GROUP = (
+    *("cgroup.procs", "memory.current", "memory.max", "memory.high", "memory.stat", "memory.events"),
+    *("memory.peak", "pids.max", "pids.events", "cpu.stat"),
+)
+
+
+@pytest.mark.parametrize("swaps", [True, False])
+def test_swapping_is_forbidden_where_the_kernel_swaps_at_all(tmp_path: Path, *, swaps: bool) -> None:
+    made = folder(folder(tmp_path / "base", handed_on=BOTH_ON) / "crucible", handed_on=BOTH_ON) / "7-0"
+    made.mkdir()
+    for name in FILES_OF_A_GROUP:
+        (made / name).write_text("0\n", encoding="utf-8")
+    swapping = made / "memory.swap.max"
+    if swaps:
+        swapping.write_text("max\n", encoding="utf-8")
+    hierarchy(tmp_path / "base").enter("7-0")
+    assert (swapping.read_text(encoding="utf-8") == "0") if swaps else not swapping.exists()
+
+
 def test_books_of_version_2_are_read_by_their_names(tmp_path: Path) -> None:
     opened = books.of_version_2(str(files_of_version_2(tmp_path)))
     assert (opened.usage_bytes(), opened.out_of_memory_kills(), opened.refused_processes()) == (5000, 2, 4)

@@ -104,7 +104,8 @@ def _listed(folder: str, name: str) -> set[str]:
 
 class _Group(Group):
     def __init__(self, folder: str) -> None:
-        with contextlib.suppress(FileNotFoundError):  # without swap there is nothing to forbid
+        # A kernel without swap has no such file, and refuses to make one as if it were forbidden.
+        if os.path.exists(f"{folder}/memory.swap.max"):
             write_path(f"{folder}/memory.swap.max", "0")
         self.books = of_version_2(folder, resettable=True)
         self._memory_limit = os.open(f"{folder}/memory.max", os.O_WRONLY | os.O_CLOEXEC)
