@@ -49,6 +49,7 @@ _WATCH_EVERY_S = 1.0
 _BUSY_FROM = 50
 _REST_S = 0.1
 _MOST_DOUBLINGS = 4
+_LONGEST_PAUSE_S = 60.0
 _OVERTAKEN_BY = 64
 """How many later runs a leg must have answered before an unanswered one looks lost rather than slow."""
 
@@ -302,7 +303,7 @@ class Exchange:
             why = f"{reason} ({waiting.faults} attempts)"
             self._finish(state, waiting, Answer(waiting.dispatch.run_id, None, why))
         else:
-            self._resend_later(state, [waiting], delay_s=2 ** (waiting.faults - 1))
+            self._resend_later(state, [waiting], pause_after_fault_s(waiting.faults))
 
     def _finish(self, state: _LegState, waiting: _Waiting, answer: Answer) -> None:
         state.finish(waiting)
@@ -370,6 +371,15 @@ class Exchange:
                 await state.client.send(dispatches)
         except ServiceUnavailable as error:
             self._log.warning("send_failed", leg=state.client.leg, reason=str(error))
+
+
+def pause_after_fault_s(faults: int) -> float:
+    """Seconds from the latest of so many faults of a run until it is sent again: 2, 8, 26, then a minute.
+
+    The third time, which by default is the last, comes when a breaker that opened with the first fault has
+    let its probe pass: a leg whose executors are restarted one after the other loses nothing by that.
+    """
+    return min(3.0 ** min(faults, 4) - 1, _LONGEST_PAUSE_S)
 
 
 def _nobody(_ids: Collection[str]) -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from crucible.errors import ServiceUnavailable
 from crucible.models import Evaluation, Observation
-from crucible.settings import FlowSettings
+from crucible.settings import BreakerSettings, FlowSettings
 from tasks.cancellation import Cancellations
 from tasks.dispatch import Dispatch
-from tasks.exchange import Answer, Exchange
+from tasks.exchange import Answer, Exchange, pause_after_fault_s
 from tasks.replies import ReplyReader
 from tests.support.scripted_leg import Script, ScriptedLeg
 from tests.support.valkey import Valkey, valkey
@@ -92,6 +92,12 @@ async def test_a_fault_is_answered_by_sending_again(valkey: Valkey) -> None:
         await opened.ask("legacy", [asked], answers)
     assert answers.seen[asked.run_id] is not None
     assert leg.sent[asked.run_id] == 2
+
+
+async def test_a_run_is_sent_again_when_a_breaker_that_its_faults_met_has_let_a_probe_pass() -> None:
+    pauses = [pause_after_fault_s(faults) for faults in range(1, FlowSettings().max_faults)]
+    assert pauses[-1] > BreakerSettings().open_s
+    assert [pause_after_fault_s(faults) for faults in (4, 5, 1000)] == [60] * 3
 
 
 async def test_after_enough_faults_a_run_is_given_up_with_the_reason(valkey: Valkey) -> None:
