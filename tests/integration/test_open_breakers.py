@@ -1,0 +1,40 @@
+"""Both of legacy's executors are left alone for a moment: who asks meanwhile is answered all the same."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+from structlog.testing import capture_logs
+
+from crucible.settings import BreakerSettings
+from deployments.stack import StackState
+from tasks.resilience.breakers import Breakers
+from tests.support.stacks import client_of
+
+pytestmark = pytest.mark.stack
+
+OF_LEGACY = ("executor-1", "executor-2")
+
+
+@pytest.fixture
+def opened(stack: StackState) -> Iterator[list[str]]:
+    """Breakers that have just opened, as when both executors were restarted; forgotten afterwards."""
+    breakers = Breakers(stack.redis_url, BreakerSettings(), {})
+    with capture_logs():
+        for name in OF_LEGACY:
+            gate = breakers.shared(name)
+            for _ in range(BreakerSettings().minimum):
+                gate.leave(gate.admit(), "failed")
+    breakers.close()
+    with redis.Redis.from_url(stack.redis_url) as client:
+        yield [name for name in OF_LEGACY if client.exists(f"crucible:breaker:{name}")]
+        client.delete(*(f"crucible:breaker:{name}" for name in OF_LEGACY))
+
+
+def test_what_meets_both_breakers_open_is_sent_again_once_they_let_a_probe_pass(
+    stack: StackState, opened: list[str]
+) -> None:
+    assert opened == [*OF_LEGACY]
+    with client_of(stack) as client:
+        asked = client.post("/evaluations?wait=60", json={"language": "python", "code": "print(6 * 7)"})
+    assert asked.json()["classification"] == "match", asked.text
