@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from crucible.settings import BreakerSettings
 from deployments.stack import StackState
 from tasks.resilience.breakers import Breakers
+from tasks.resilience.shared import circuit_key
 from tests.support.stacks import client_of
 
 pytestmark = pytest.mark.stack
@@ -27,8 +28,8 @@ def opened(stack: StackState) -> Iterator[list[str]]:
                 gate.leave(gate.admit(), "failed")
     breakers.close()
     with redis.Redis.from_url(stack.redis_url) as client:
-        yield [name for name in OF_LEGACY if client.exists(f"crucible:breaker:{name}")]
-        client.delete(*(f"crucible:breaker:{name}" for name in OF_LEGACY))
+        yield [name for name in OF_LEGACY if client.exists(circuit_key(name))]
+        client.delete(*map(circuit_key, OF_LEGACY))
 
 
 def test_what_meets_both_breakers_open_is_sent_again_once_they_let_a_probe_pass(
