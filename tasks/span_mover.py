@@ -10,7 +10,6 @@ from crucible.store import Store
 from crucible.telemetry.lost import dropped
 from crucible.telemetry.record import SpanRecord, readable
 from crucible.telemetry.settings import TraceSettings
-from tasks.connections import LOST
 from tasks.once import Once
 from tasks.span_stream import SpanStream
 
@@ -43,7 +42,7 @@ class SpanMover:
         while True:
             try:
                 moved = await self._move_some()
-            except (PlatformError, *LOST) as error:
+            except PlatformError as error:
                 if not told:
                     self._log.warning("spans wait for Redis or the store", reason=str(error))
                 told = True
