@@ -17,7 +17,7 @@ from tasks.span_stream import SPANS_KEY
 
 
 class QueueAges:
-    """Asks the Redis of each leg. Every method raises redis-py's errors when that cannot be reached."""
+    """Asks the Redis of each leg. Every method raises ``ServiceUnavailable`` when that cannot be used."""
 
     def __init__(
         self, redis_url: str, celery_redis_url: str, legacy: LegacySettings, celery: CelerySettings

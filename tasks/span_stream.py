@@ -51,7 +51,7 @@ def span_writer(redis_url: str) -> Write:
 class SpanStream:
     """The reading end; several processes share the entries among them.
 
-    Every method raises redis-py's errors when Redis cannot be reached.
+    Every method raises ``ServiceUnavailable`` when Redis cannot be used.
     """
 
     def __init__(self, redis_url: str, reader: str) -> None:

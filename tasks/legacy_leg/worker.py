@@ -7,7 +7,6 @@ import threading
 import time
 from types import FrameType
 
-import redis
 import structlog
 
 from crucible.errors import CrucibleError, InputError, ServiceUnavailable
@@ -34,7 +33,7 @@ from tasks.worker_process import (
 )
 from tasks.worker_telling import show_nothing_yet
 
-_PAUSE_AFTER_DEFECT_S = 0.5
+_PAUSE_AFTER_FAULT_S = 0.5
 
 
 class LegacyWorker:
@@ -97,13 +96,12 @@ class LegacyWorker:
                     self._see_through(payload)
             except ServiceUnavailable as error:
                 self._redis_absent(error)
-                if isinstance(error, redis.OutOfMemoryError):  # one that is full answers pings
-                    self._stopping.wait(_PAUSE_AFTER_DEFECT_S)
+                self._stopping.wait(_PAUSE_AFTER_FAULT_S)  # one that takes no writes may answer pings
                 wait_until_there(self._redis, self._stopping.wait, lambda _: None)
             except Exception:  # noqa: BLE001
                 # The edge of a thread: a defect in one run must not take the thread from all others.
                 self._log.exception("run failed; its lease will run out")
-                self._stopping.wait(_PAUSE_AFTER_DEFECT_S)
+                self._stopping.wait(_PAUSE_AFTER_FAULT_S)
 
     def _see_through(self, payload: bytes) -> None:
         try:
