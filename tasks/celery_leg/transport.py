@@ -6,10 +6,9 @@ acknowledged. Clients are safe to share and costly to make, so a channel keeps o
 Nor can a message harm its worker: kombu would end the process on an item that is no JSON, and Celery would
 hold one whose body cannot be decoded for ever, in a place of what it prefetches.
 
-Nor can an answer of the server: whatever error that is, the worker connects again, at most once a second.
+Nor can an answer of the server: whatever error that is, the worker connects again.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,9 +16,7 @@ from typing import Any
 
 from kombu.transport import virtual
 from kombu.transport.redis import Channel, QoS, Transport
-from redis.exceptions import RedisError, ResponseError
-
-_PAUSE_S = 1.0
+from redis.exceptions import RedisError
 
 Accept = Callable[[str, bytes], bool]
 """Whether an item of a list, given the list's name, is a message that a worker can read."""
@@ -41,14 +38,6 @@ class Acceptance:
 
 class FaultTolerantQoS(QoS):
     """What a worker has taken and not acknowledged."""
-
-    def append(self, message: Any, delivery_tag: str) -> None:
-        """See kombu. A message that cannot be noted is left to its sender, who sends it again."""
-        try:
-            super().append(message, delivery_tag)  # type: ignore[no-untyped-call]
-        except RedisError:
-            time.sleep(_PAUSE_S)
-            raise
 
     def ack(self, delivery_tag: str) -> None:
         """See kombu. A message whose acknowledgement fails no longer counts as one that the worker holds.
@@ -82,19 +71,16 @@ class FrugalChannel(Channel):
         if not asynchronous:
             return self._shared_client
         client = super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
-        client.parse_response = partial(_accepted, client.parse_response, self.accept)
+        if self.accept is not None:
+            client.parse_response = partial(_accepted, client.parse_response, self.accept)
         return client
 
 
 def _accepted(
-    parse: Callable[..., Any], accept: Accept | None, connection: Any, command: str, **options: Any
+    parse: Callable[..., Any], accept: Accept, connection: Any, command: str, **options: Any
 ) -> Any:
-    try:
-        reply = parse(connection, command, **options)
-    except ResponseError:
-        time.sleep(_PAUSE_S)  # Celery connects again at once, which succeeds where only writes are refused
-        raise
-    if command == "BRPOP" and reply and accept is not None and not accept(reply[0].decode(), reply[1]):
+    reply = parse(connection, command, **options)
+    if command == "BRPOP" and reply and not accept(reply[0].decode(), reply[1]):
         return None  # as when the wait was in vain
     return reply
 
