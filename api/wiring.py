@@ -1,10 +1,10 @@
 """Puts the parts of the API together, and takes them apart in the right order."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Protocol
 
 import structlog
@@ -52,6 +52,7 @@ from flows.janitor import Janitor
 from flows.noise import NoiseSampler
 from flows.sentinels import Sentinels
 from flows.session import prefect_session
+from tasks.background import BackgroundService
 from tasks.connections import connect
 from tasks.dead_letters import DeadLetters
 from tasks.once import Once
@@ -91,9 +92,9 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
 
     Raises ``SettingsError``, ``StoreError`` or ``ServiceUnavailable`` with the remedy.
     """
-    async with prefect_session(), flow_host(options.endpoints) as host:
+    async with prefect_session(), flow_host(options.endpoints, "api") as host:
         languages = Languages(options.executor_urls, options.executor_token.get_secret_value())
-        readiness = Readiness(options.endpoints, options.prefect_api_url, host.store)
+        readiness = Readiness(options.endpoints, options.prefect_api_url, host.store, host.reports)
         settings = load(ApiSettings)
         limits = RateLimits(options.endpoints.redis_url, settings)
         guard = Guard(Keyring(options.key, host.store.keys), limits)
@@ -112,7 +113,10 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
             ages = _queue_ages(options)
             alarm = Alarm(host.store, once)
             pruner = Pruner(host.store.retention, load(RetentionSettings))
-            behind = (repeats, epochs, alarm, _span_mover(host, options, once), feed, observer, pruner)
+            behind = (epochs, alarm, _span_mover(host, options, once), pruner)
+            repeats.open(host.background)
+            feed.open(host.background)
+            observer.open(host.background)
             async with (
                 aclosing(readiness),
                 aclosing(limits),
@@ -124,6 +128,7 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
             ):
                 cancel = partial(cancel_evaluations, host)
                 desk = Desk(host.store, starter, waiters, languages, answers, cancel)
+                desk.open(host.background)
                 stop_sweep = partial(cancel_sweep, host)
                 looks = Looks(observer.standing, host.store.rollout.status, lambda: starter.waiting)
                 figures = Figures(looks, ages, load(Settings).home)
@@ -160,33 +165,25 @@ async def _flows_running(
 
     # Flows find their host through the context of the task that starts them: these are created
     # inside it, the tasks of requests are not.
-    starting = _going_on(starter)
-    janitor = Janitor(host, starter)
-    behind: tuple[Behind, ...] = (confirmer, noise, sentinels, janitor, *others_behind)
-    others = [_going_on(each) for each in behind]
+    starter.open(host.background)
+    behind: tuple[Behind, ...] = (confirmer, noise, sentinels, Janitor(host, starter), *others_behind)
+    for each in behind:
+        _keep(host, each)
     with host.listening(on_settled):
         try:
             yield starter
         finally:
-            starting.cancel()
             host.leave()
             await starter.close(_FINISH_WITHIN_S)
-            for each in others:
-                each.cancel()
-            await asyncio.gather(starting, *others, return_exceptions=True)
+            for each in behind:
+                await host.background.end(type(each).__name__)
 
 
-def _going_on(part: Behind) -> asyncio.Task[None]:
-    """``part``, running; the log tells when it ends by itself, as only a defect makes it."""
+def _keep(host: FlowHost, part: Behind) -> None:
+    async def run(_service: BackgroundService) -> None:
+        await part.run()
 
-    def tell(running: asyncio.Task[None]) -> None:
-        if not running.cancelled():
-            name, reason = type(part).__name__, repr(running.exception())
-            structlog.get_logger().error("runs no more in the background", part=name, reason=reason)
-
-    running = asyncio.create_task(part.run())
-    running.add_done_callback(tell)
-    return running
+    host.background.keep(type(part).__name__, run, bound_s=inf, required=False)
 
 
 @contextmanager
