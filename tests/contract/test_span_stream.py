@@ -9,16 +9,16 @@ from pathlib import Path
 import orjson
 import pytest
 import redis
+from crucible.telemetry.outbox import Outbox
+from tasks.span_mover import SpanMover
+from tasks.span_stream import SPANS_KEY, SpanStream, span_writer
 
 from crucible.store import Store, sqlite_url
 from crucible.telemetry.lost import lost_spans
-from crucible.telemetry.outbox import Outbox
 from crucible.telemetry.record import SpanRecord
 from crucible.telemetry.settings import TraceSettings
 from tasks import span_stream
 from tasks.once import Once
-from tasks.span_mover import SpanMover
-from tasks.span_stream import SPANS_KEY, SpanStream, span_writer
 from tests.support.spans import streamed
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import eventually

@@ -6,8 +6,8 @@ from secrets import token_hex
 
 import httpx
 import pytest
-
 from crucible.telemetry.handing import SPANS_HEADER, handed_over
+
 from crucible.telemetry.record import SpanRecord
 from tests.support.executor_service import ExecutorService, executor_service, seen_at_work
 

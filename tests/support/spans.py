@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import orjson
+from crucible.telemetry.recording import recorded
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from tasks.span_stream import SPANS_KEY
 
 from crucible.telemetry.record import SpanRecord, decoded
-from crucible.telemetry.recording import recorded
 from crucible.telemetry.sampling import sampler_of
 from crucible.telemetry.settings import TraceSettings
 from crucible.telemetry.spans import traced_by
-from tasks.span_stream import SPANS_KEY
 from tests.support.valkey import Valkey
 
 _WITHIN_S = 60

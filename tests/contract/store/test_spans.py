@@ -3,6 +3,8 @@
 import time
 
 import pytest
+from tasks.span_mover import SpanMover
+from tasks.span_stream import SpanStream
 
 from crucible.errors import StoreError
 from crucible.ids import new_evaluation_id, new_evaluation_ids, new_sweep_id
@@ -13,8 +15,6 @@ from crucible.telemetry.record import SpanEvent, SpanLink, SpanRecord
 from crucible.telemetry.settings import TraceSettings
 from crucible.telemetry.spans import inside
 from tasks.once import Once
-from tasks.span_mover import SpanMover
-from tasks.span_stream import SpanStream
 from tests.support.ledger import evaluation
 from tests.support.spans import kept_spans
 

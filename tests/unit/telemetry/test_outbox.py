@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from crucible.telemetry.outbox import Outbox
 from prometheus_client import REGISTRY
 
 from crucible.telemetry import outbox as module
-from crucible.telemetry.outbox import Outbox
 from tests.support.waiting import eventually
 
 

@@ -4,8 +4,8 @@ import base64
 
 import orjson
 import pytest
-
 from crucible.telemetry.handing import MOST_BYTES, handed_over, header_of
+
 from crucible.telemetry.record import SpanRecord, decoded, encoded, with_legs
 from crucible.telemetry.roots import Root
 from crucible.telemetry.spans import begin, failed, link_to, root
