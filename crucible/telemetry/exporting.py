@@ -74,16 +74,16 @@ class _Exporter(SpanExporter):
         self._collector, self._on_done = collector, on_done
         self._made: SpanExporter | None = None
         self._making = threading.Lock()
-        self._is_away = self._is_last = False
+        self._is_away = self._is_last = self._is_given_up = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """See ``SpanExporter.export``. The log has a line when spans begin to be lost, not for each batch."""
         said = _said()
         said.first = ""
-        skipped = self._is_away and self._is_last
-        result = SpanExportResult.FAILURE if skipped else self._sdk_exporter().export(spans)
+        result = SpanExportResult.FAILURE if self._is_given_up else self._sdk_exporter().export(spans)
         self._on_done(len(spans))
         was_away, self._is_away = self._is_away, result is not SpanExportResult.SUCCESS
+        self._is_given_up = self._is_away and self._is_last
         if self._is_away:
             dropped("not written", len(spans))
             if not was_away:
@@ -92,7 +92,7 @@ class _Exporter(SpanExporter):
         return result
 
     def hurry(self) -> None:
-        """Stop trying again what is under way, and give up the collector when it fails from now on."""
+        """Do not try again what is under way, and give the collector up once it fails from now on."""
         self._is_last = True
         self.shutdown()
 
