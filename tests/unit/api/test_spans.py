@@ -66,7 +66,7 @@ async def test_the_sdk_s_exporter_is_understood(api: Api) -> None:
             whole.end()
             trace_id = f"{whole.get_span_context().trace_id:032x}"
             async with asyncio.timeout(60):
-                while not (found := await api.store.spans.trace(trace_id)):
+                while not (found := await api.store.spans.trace(trace_id)):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
     assert [(each.name, each.service) for each in found] == [("submit", "of the tests")]
     assert found[0].attributes == {"evaluation": "ev-1"}

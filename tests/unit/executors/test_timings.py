@@ -36,10 +36,8 @@ def test_what_fails_takes_time_too() -> None:
 def test_a_header_says_what_was_kept() -> None:
     name = 'executor; "1", of ä'
     began_s = time.monotonic() - 2
-    timings = [
-        Timing("slot wait", "", began_s - 0.5, 0.25),
-        Timing("sandbox run", "process", began_s + 1, 0.75),
-    ]
+    waited = Timing("slot wait", "", began_s - 0.5, 0.25)
+    ran = Timing("sandbox run", "process", began_s + 1, 0.75)
     header = timing_header(name, began_s, [waited, ran])
     assert header.isascii()
     whole, waiting, running = timings_in(header)
