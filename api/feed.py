@@ -11,7 +11,8 @@ from typing import cast
 import structlog
 
 from api.problems import Problem
-from tasks.connections import LOST, connect_async
+from crucible.errors import ServiceUnavailable
+from tasks.connections import connect_async
 from tasks.events import EVENTS_KEY
 from tasks.streams import place_in
 
@@ -61,7 +62,7 @@ class Feed:
                 if not found:
                     self.place = await place_in(self._redis, EVENTS_KEY, self.place)
                     continue
-            except LOST as error:
+            except ServiceUnavailable as error:
                 structlog.get_logger().warning("events cannot be read", reason=str(error))
                 await asyncio.sleep(_PAUSE_S)
                 continue
@@ -130,7 +131,7 @@ class Feed:
         """The id of the newest event; null while Redis is away."""
         try:
             newest = cast("list[Entry]", await self._redis.xrevrange(EVENTS_KEY, count=1))
-        except LOST:
+        except ServiceUnavailable:
             return None
         return newest[0][0].decode() if newest else "0-0"
 
@@ -143,14 +144,14 @@ class Feed:
             if not oldest or _place(oldest[0][0].decode()) <= _place(after):
                 return True
             stream: dict[str, int] = await self._redis.xinfo_stream(EVENTS_KEY)
-        except LOST:
+        except ServiceUnavailable:
             return True
         return stream["entries-added"] == stream["length"]  # none was ever forgotten
 
     async def _read(self, last: str) -> list[Entry]:
         try:
             return cast("list[Entry]", await self._redis.xrange(EVENTS_KEY, f"({last}", count=_AT_ONCE))
-        except LOST:
+        except ServiceUnavailable:
             return []
 
 

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -17,7 +16,6 @@ from api.standing import Kept, Standing
 from crucible.errors import PlatformError
 from crucible.rollout.stage import Stage
 from crucible.rollout.status import RolloutStatus
-from tasks.connections import LOST
 from tasks.queue_ages import QueueAges
 
 _WITHIN_S = 3.0
@@ -102,7 +100,7 @@ async def _answered(name: str, part: Part) -> Sequence[Metric] | None:
     try:
         async with asyncio.timeout(_WITHIN_S):
             return await part()
-    except (TimeoutError, PlatformError, redis.RedisError, *LOST) as error:
+    except (TimeoutError, PlatformError) as error:
         structlog.get_logger().warning("no figures", part=name, reason=str(error) or type(error).__name__)
         return None
 

@@ -9,16 +9,15 @@ from math import inf
 from typing import Any, Generic, TypeVar
 
 import httpx
-import redis
 import structlog
 
-from crucible.errors import PlatformError
+from crucible.errors import PlatformError, ServiceUnavailable
 from crucible.models import Leg
 from crucible.rollout.stage import Rollout
 from crucible.settings import BreakerSettings, CelerySettings, LegacySettings, load
 from crucible.store import Store
 from flows.host import Endpoints
-from tasks.connections import LOST, connect_async
+from tasks.connections import connect_async
 from tasks.depths import Depths, celery_depths, legacy_depths
 from tasks.events import EventKind, EventLog
 from tasks.once import Once
@@ -100,7 +99,7 @@ class Observer:
             try:
                 await self._tell_rollout(await self._store.rollout.state())
                 await self._tell_breakers(await asyncio.to_thread(self._breakers))
-            except (PlatformError, *LOST) as error:
+            except PlatformError as error:
                 structlog.get_logger().debug("not looked for changes", reason=str(error))
             await asyncio.sleep(_LOOK_EVERY_S)
 
@@ -160,7 +159,7 @@ class Observer:
 
 
 async def _or_none(question: Awaitable[T]) -> T | None:
-    with suppress(*LOST, redis.RedisError):
+    with suppress(ServiceUnavailable):
         async with asyncio.timeout(2 * _WITHIN_S):
             return await question
     return None

@@ -9,7 +9,7 @@ from crucible.models import LEGS, Leg
 from crucible.settings import LegacySettings, Settings, load
 from deployments.stack import Home, read_state
 from tasks.celery_leg.message import decode as decode_message
-from tasks.connections import LOST, address
+from tasks.connections import address
 from tasks.dead_letters import DeadLetters, Letter, leg_and_number
 from tasks.dispatch import Run
 from tasks.legacy_leg.payload import decode as decode_payload
@@ -88,7 +88,7 @@ def letter_box(settings: Settings) -> Iterator[LetterBox]:
         yield LetterBox(
             {leg: DeadLetters(client, leg) for leg, client in clients.items()}, load(LegacySettings)
         )
-    except LOST as error:
+    except ServiceUnavailable as error:
         where = " or ".join(dict.fromkeys(map(address, urls.values())))
         raise ServiceUnavailable(
             f"Redis at {where} (dead letters) does not answer: {error}; see `crucible status`"

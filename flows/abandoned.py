@@ -15,10 +15,10 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 
+from crucible.errors import ServiceUnavailable
 from flows.host import FlowHost, host_tag
 from flows.janitor import crash_flow_runs
 from flows.worker import POOL
-from tasks.connections import LOST
 from tasks.leases import Departed
 
 _LOOK_EVERY_S = 5.0
@@ -36,7 +36,7 @@ class Abandoned:
         while True:
             try:
                 await self._look()
-            except (HTTPError, *LOST) as error:
+            except (HTTPError, ServiceUnavailable) as error:
                 structlog.get_logger().warning("not looked for abandoned flow runs", reason=str(error))
             await asyncio.sleep(_LOOK_EVERY_S)
 

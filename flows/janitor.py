@@ -22,7 +22,6 @@ from prefect.states import Crashed
 from crucible.errors import PlatformError
 from crucible.store import Owner, Ticket
 from flows.host import FlowHost, host_tag
-from tasks.connections import LOST
 from tasks.leases import Departed
 
 _LOOK_EVERY_S = 2.0
@@ -69,7 +68,7 @@ class Janitor:
         while True:
             try:
                 await self._look()
-            except (PlatformError, *LOST) as error:
+            except PlatformError as error:
                 self._log.warning("not looked for what others left open", reason=str(error))
             await asyncio.sleep(_LOOK_EVERY_S)
 

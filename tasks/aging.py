@@ -7,8 +7,8 @@ from typing import Literal
 import redis
 import structlog
 
+from crucible.errors import ServiceUnavailable
 from tasks import scripts
-from tasks.connections import LOST
 
 _LOOKS_IN_A_PERIOD = 10
 _LONGEST_PAUSE_S = 1.0
@@ -66,5 +66,5 @@ class AgingKeeper:
             try:
                 if risen := self._aging.tick():
                     log.info("aged", risen=risen)
-            except LOST as error:
+            except ServiceUnavailable as error:
                 log.warning("queues not aged", reason=str(error))

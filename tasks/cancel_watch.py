@@ -6,10 +6,10 @@ from typing import cast
 import redis
 import structlog
 
+from crucible.errors import ServiceUnavailable
 from executors.killer import Killer
 from tasks.cancellation import CANCELS, Entry, newest
 from tasks.claims import Claims
-from tasks.connections import LOST
 
 _LOOK_EVERY_MS = 1_000
 _AGAIN_S = 0.1
@@ -42,7 +42,7 @@ class CancelWatch:
             try:
                 self._wait_for_marks()
                 self._obey()
-            except LOST as error:
+            except ServiceUnavailable as error:
                 structlog.get_logger().warning("marks not looked at", reason=str(error))
                 self._stopping.wait(_PAUSE_S)
 

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from itertools import chain
 from typing import cast
 
+from crucible.errors import ServiceUnavailable
 from crucible.models import LEGS, Leg
 from executors.killer import Killer
 from tasks.claims import claim_key, mark_key, mark_keys
-from tasks.connections import LOST, connect_async, unavailable
+from tasks.connections import connect_async, unavailable
 from tasks.streams import place_in
 
 CANCELS = "crucible:cancels"
@@ -46,7 +47,7 @@ class Cancellations:
         try:
             for start in range(0, len(marked), _IDS_IN_ENTRY):
                 await self._mark(marked[start : start + _IDS_IN_ENTRY])
-        except LOST as error:
+        except ServiceUnavailable as error:
             raise unavailable(self._url, "marks of what was cancelled", error) from error
 
     async def marked(self, run_ids: Collection[str]) -> set[str]:
@@ -71,7 +72,7 @@ class Cancellations:
                 found = await self._redis.xread({CANCELS: last}, block=_BLOCK_MS)
                 if not found:
                     last = await place_in(self._redis, CANCELS, last)
-            except LOST:
+            except ServiceUnavailable:
                 await asyncio.sleep(_PAUSE_S)  # whoever reads the replies logs the loss
                 continue
             if found:
@@ -110,7 +111,7 @@ class Cancellations:
     async def _claimed_first(self, run_ids: Sequence[str], leg: Leg) -> list[str]:
         try:
             held = await self._redis.mget([claim_key(run_id, leg) for run_id in run_ids])
-        except LOST:
+        except ServiceUnavailable:
             return list(run_ids)
         ranked = sorted(zip(run_ids, held, strict=True), key=lambda pair: pair[1] is None)
         return [run_id for run_id, _ in ranked]

@@ -18,9 +18,9 @@ from uuid import uuid4
 import redis
 import structlog
 
+from crucible.errors import ServiceUnavailable
 from crucible.models import Leg
 from tasks import scripts
-from tasks.connections import LOST
 from tasks.dispatch import Run
 
 DUPLICATES_KEY = "crucible:duplicates"
@@ -236,7 +236,7 @@ class ClaimKeeper:
         while not self._stopping.wait(self._every_s):
             try:
                 self._claims.renew()
-            except LOST as error:
+            except ServiceUnavailable as error:
                 log.warning("claims not renewed", reason=str(error))
 
 

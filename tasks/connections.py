@@ -1,24 +1,16 @@
 """Connections to Redis, made the same way by every part of the legs."""
 
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import urlsplit
 
 import redis
-import redis.asyncio
 from redis.asyncio import BlockingConnectionPool
 
 from crucible.errors import ServiceUnavailable, SettingsError
 from crucible.retries import Patience
 from tasks.reconnecting import AsyncReconnecting, Reconnecting
-
-LOST = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.ReadOnlyError,
-    redis.OutOfMemoryError,
-    OSError,
-)
-"""What a Redis that is away, starting, going down or full raises. Not the fault of the command sent."""
+from tasks.redis_client import AsyncRedisClient, RedisClient
 
 _REPLY_WITHIN_S = 15.0
 _CONNECT_WITHIN_S = 3.0
@@ -26,14 +18,14 @@ _BLOCKING = Patience(within_s=3.0, attempts=6)
 _IN_A_LOOP = Patience(within_s=1.0, attempts=3, longest_pause_s=0.5)
 
 
-def connect(url: str, connections: int) -> redis.Redis:
+def connect(url: str, connections: int) -> RedisClient:
     """A client for threads that share at most ``connections`` connections; nothing is sent yet.
 
     A command that finds the connection gone is sent again for a second or two, so a command may
     be carried out twice. Raises ``SettingsError`` when ``url`` is no Redis URL.
     """
     try:
-        return redis.Redis.from_url(
+        client = RedisClient.from_url(
             url,
             max_connections=connections,
             socket_timeout=_REPLY_WITHIN_S,
@@ -42,9 +34,10 @@ def connect(url: str, connections: int) -> redis.Redis:
         )
     except ValueError as error:
         raise SettingsError(_not_a_url(url)) from error
+    return cast("RedisClient", client)
 
 
-def connect_async(url: str, connections: int = 4) -> redis.asyncio.Redis:
+def connect_async(url: str, connections: int = 4) -> AsyncRedisClient:
     """A client for one event loop; nothing is sent yet. Raises ``SettingsError`` as ``connect`` does.
 
     Who finds all ``connections`` in use waits for one, as long as for a server to accept one.
@@ -60,7 +53,7 @@ def connect_async(url: str, connections: int = 4) -> redis.asyncio.Redis:
         )
     except ValueError as error:
         raise SettingsError(_not_a_url(url)) from error
-    return redis.asyncio.Redis.from_pool(pool)
+    return cast("AsyncRedisClient", AsyncRedisClient.from_pool(pool))
 
 
 def address(url: str) -> str:
@@ -88,7 +81,7 @@ def wait_until_there(
     while True:
         try:
             client.ping()
-        except LOST as error:
+        except ServiceUnavailable as error:
             if not told:
                 absent(error)
                 told = True

@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 import structlog
 
-from tasks.connections import LOST, connect_async
+from crucible.errors import ServiceUnavailable
+from tasks.connections import connect_async
 
 EVENTS_KEY = "crucible:events"
 EVENTS_KEPT = 20_000
@@ -70,7 +71,7 @@ class EventLog:
             try:
                 while self._waiting:
                     await self._write_some()
-            except LOST as error:
+            except ServiceUnavailable as error:
                 if not self._is_away:
                     structlog.get_logger().warning("events wait for Redis", reason=str(error))
                 self._is_away = True
@@ -90,6 +91,6 @@ class EventLog:
             pipeline.xadd(EVENTS_KEY, fields, maxlen=EVENTS_KEPT, approximate=True)
         try:
             await pipeline.execute()
-        except LOST:
+        except ServiceUnavailable:
             self._waiting.extendleft(reversed(batch))
             raise

@@ -19,7 +19,6 @@ from crucible.errors import ServiceUnavailable
 from crucible.models import LEGS, Leg, Observation, Outcome
 from crucible.settings import FlowSettings
 from tasks.cancellation import Cancellations
-from tasks.connections import LOST
 from tasks.dispatch import Dispatch, LegClient
 from tasks.enqueue_spans import enqueuing
 from tasks.flow_metrics import count_answer, count_reply
@@ -224,7 +223,7 @@ class Exchange:
 
     async def forget(self, run_ids: Collection[str]) -> None:
         """Drop the answers that Redis keeps of runs whose answers are durable elsewhere by now."""
-        with contextlib.suppress(*LOST):  # they expire by themselves
+        with contextlib.suppress(ServiceUnavailable):  # they expire by themselves
             await self._reader.forget(run_ids)
 
     def leave(self) -> None:
@@ -246,7 +245,7 @@ class Exchange:
     async def _send_wanted(self, state: _LegState, dispatches: Sequence[Dispatch]) -> None:
         """Send what nobody has cancelled before."""
         cancelled: set[str] = set()
-        with contextlib.suppress(*LOST):  # workers look as well
+        with contextlib.suppress(ServiceUnavailable):  # workers look as well
             cancelled = await self._cancellations.marked([each.run_id for each in dispatches])
         self._finish_cancelled(state, cancelled)
         if wanted := [each for each in dispatches if each.run_id not in cancelled]:
@@ -313,7 +312,9 @@ class Exchange:
         while True:
             await asyncio.sleep(_WATCH_EVERY_S)
             for state in self._legs.values():
-                with contextlib.suppress(*LOST):  # asked again in a second; the reader logs the loss
+                with contextlib.suppress(
+                    ServiceUnavailable
+                ):  # asked again in a second; the reader logs the loss
                     await self._look_after(state)
 
     async def _look_after(self, state: _LegState) -> None:

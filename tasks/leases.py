@@ -11,7 +11,8 @@ import socket
 import time
 from collections.abc import Collection
 
-from tasks.connections import LOST, connect_async
+from crucible.errors import ServiceUnavailable
+from tasks.connections import connect_async
 
 _RENEWALS = 4
 """Times a lease is renewed before it would end."""
@@ -34,7 +35,7 @@ class Lease:
 
     async def open(self) -> None:
         """Take the lease and renew it from now on; a Redis that is away gets it when it comes."""
-        with contextlib.suppress(*LOST):
+        with contextlib.suppress(ServiceUnavailable):
             await self._renew()
         self._keeping = asyncio.create_task(self._keep())
 
@@ -44,7 +45,7 @@ class Lease:
             self._closing.set()
             await asyncio.wait({self._keeping}, timeout=self.lease_s)
             self._keeping.cancel()
-            with contextlib.suppress(*LOST):
+            with contextlib.suppress(ServiceUnavailable):
                 await self._redis.delete(host_key(self.owner))
         await self._redis.aclose()
 
@@ -61,7 +62,7 @@ class Lease:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.lease_s / _RENEWALS):
                     await self._closing.wait()
-            with contextlib.suppress(*LOST):  # whoever reads the replies logs the loss
+            with contextlib.suppress(ServiceUnavailable):  # whoever reads the replies logs the loss
                 await self._renew()
 
     async def _renew(self) -> None:

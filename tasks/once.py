@@ -3,7 +3,8 @@
 from contextlib import suppress
 from uuid import uuid4
 
-from tasks.connections import LOST, connect_async
+from crucible.errors import ServiceUnavailable
+from tasks.connections import connect_async
 
 
 def once_key(what: str) -> str:
@@ -25,13 +26,13 @@ class Once:
         asked = uuid4().hex.encode()  # a command that is sent again finds its own
         try:
             found = await self._redis.set(once_key(what), asked, nx=True, get=True, px=int(for_s * 1000))
-        except LOST:
+        except ServiceUnavailable:
             return True
         return found is None or found == asked
 
     async def keep(self, what: str, for_s: float) -> None:
         """Let nobody be first in ``what`` for so long: it is done. Nothing happens where Redis is away."""
-        with suppress(*LOST):
+        with suppress(ServiceUnavailable):
             await self._redis.set(once_key(what), b"", px=int(for_s * 1000))
 
     async def aclose(self) -> None:

@@ -7,9 +7,10 @@ from typing import Literal, cast
 
 import structlog
 
+from crucible.errors import ServiceUnavailable
 from crucible.models import LEGS, Leg
 from tasks.claims import claim_key, done_key
-from tasks.connections import LOST, connect_async
+from tasks.connections import connect_async
 from tasks.streams import place_in
 
 _READ_AT_ONCE = 500
@@ -57,7 +58,7 @@ class ReplyReader:
         while True:
             try:
                 entries = await self._read()
-            except LOST as error:
+            except ServiceUnavailable as error:
                 if not pause_s:
                     structlog.get_logger().warning(
                         "replies cannot be read; waiting for Redis", reason=str(error)

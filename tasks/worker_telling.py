@@ -9,12 +9,12 @@ import structlog
 from opentelemetry.trace import Span
 from prometheus_client import Counter, Histogram
 
+from crucible.errors import ServiceUnavailable
 from crucible.models import Leg
 from crucible.telemetry.buckets import WAIT_S
 from crucible.telemetry.context import context_of, text_of
 from crucible.telemetry.spans import begin, here, inside, link_to, span
 from tasks.claims import Claim, Claims, ClaimState
-from tasks.connections import LOST
 from tasks.dispatch import Run
 
 
@@ -61,7 +61,7 @@ def ended(leg: Leg, outcome: str) -> None:
 
 
 def _link(claiming: Span, run: Run, claims: Claims) -> None:
-    with contextlib.suppress(*LOST):  # then the run's report will say so
+    with contextlib.suppress(ServiceUnavailable):  # then the run's report will say so
         before = context_of(claims.repeated(run, text_of(claiming.get_span_context())))
         if before is not None:
             link = link_to(before, "claimed again")

@@ -9,13 +9,13 @@ from api.dashboard.board import Board
 from api.dashboard.live import Live
 from api.dashboard.rendering import Pages
 from api.dashboard.session import Sessions
+from crucible.errors import ServiceUnavailable
 from crucible.fingerprints.causes import CauseTally
 from crucible.models import Cause
 from crucible.models.access import Scope
 from crucible.rollout.inputs import Columns
 from crucible.store import Store
 from crucible.store.rollout_tables import COLUMNS
-from tasks.connections import LOST
 from tasks.dead_letters import DeadLetters, Letter
 
 _LETTERS = 100
@@ -71,6 +71,6 @@ async def _causes(store: Store, epoch: int) -> tuple[Cause, ...]:
 def _newest(letters: tuple[DeadLetters, ...]) -> list[Letter]:
     found: list[Letter] = []
     for of_leg in letters:
-        with suppress(*LOST):  # the page says whose Redis does not answer
+        with suppress(ServiceUnavailable):  # the page says whose Redis does not answer
             found += of_leg.newest(_LETTERS)
     return sorted(found, key=lambda letter: letter.at, reverse=True)[:_LETTERS]

@@ -11,7 +11,7 @@ from cli.terminal.machine import print_json
 from crucible.errors import ServiceUnavailable
 from crucible.settings import BreakerSettings, Settings, load
 from deployments.stack import Home, read_state
-from tasks.connections import LOST, unavailable
+from tasks.connections import unavailable
 from tasks.resilience.breakers import SHARED
 from tasks.resilience.shared import BreakerState, breakers, connect_briefly
 
@@ -51,7 +51,7 @@ def _states(redis_url: str) -> list[BreakerState]:
     try:
         with connect_briefly(redis_url) as client:
             return breakers(client, SHARED, load(BreakerSettings).window_s)
-    except LOST as error:
+    except ServiceUnavailable as error:
         raise unavailable(redis_url, "state of the breakers", error) from error
 
 

@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import Collection, Sequence
 
 from kombu.exceptions import BatchPublishError, OperationalError
+from redis.exceptions import RedisError
 
+from crucible.errors import ServiceUnavailable
 from crucible.models import Leg
 from crucible.settings import CelerySettings
 from executors.gates import Gate, OpenGate
 from tasks import scripts
 from tasks.celery_leg.app import broker_keys, broker_priority, make_app
 from tasks.celery_leg.message import ID_PATTERN, RUN_NAME, arguments
-from tasks.connections import LOST, connect_async, unavailable
+from tasks.connections import connect_async, unavailable
 from tasks.dispatch import Dispatch, trace_fields
 from tasks.resilience.sending import Sending
 
@@ -43,7 +45,7 @@ class CeleryClient:
         """
         try:
             return int(await self._withdraw(self._keys, (ID_PATTERN, *run_ids)))
-        except LOST as error:
+        except ServiceUnavailable as error:
             raise unavailable(self._url, "Celery's broker", error) from error
 
     async def aclose(self) -> None:
@@ -69,5 +71,5 @@ class CeleryClient:
                         argsrepr="",
                         kwargsrepr="",
                     )
-        except (BatchPublishError, OperationalError, *LOST) as error:
+        except (BatchPublishError, OperationalError, RedisError, OSError) as error:
             raise unavailable(self._url, "Celery's broker", error.__cause__ or error) from error

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import redis
 import structlog
 
-from tasks.connections import LOST
+from crucible.errors import ServiceUnavailable
 
 _LOOK_EVERY_S = 1.0
 
@@ -75,5 +75,5 @@ class Liveness:
             pipeline.llen(queue)
         try:
             return any(pipeline.execute())
-        except LOST:
+        except ServiceUnavailable:
             return False

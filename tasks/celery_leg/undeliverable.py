@@ -9,12 +9,11 @@ import structlog
 from kombu.transport.redis import Channel
 from kombu.utils.json import dumps
 
-from crucible.errors import InputError, PlatformError
+from crucible.errors import InputError, PlatformError, ServiceUnavailable
 from crucible.settings import CelerySettings
 from tasks import scripts
 from tasks.celery_leg.app import queue_keys
 from tasks.celery_leg.message import decode, priority_of
-from tasks.connections import LOST
 from tasks.dead_letters import LETTERS_KEPT, letter_keys
 from tasks.runner import Executor
 
@@ -46,7 +45,7 @@ class Undeliverable:
             self._log.warning("dead letter", reason=str(error))
             try:
                 self._add("", str(error), 1, f"{self._settings.key_prefix}{queue}", message)
-            except LOST as lost:
+            except ServiceUnavailable as lost:
                 self._log.warning("dead letter lost", reason=str(lost), payload=repr(message))
             return False
         return True

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from celery import Celery, signals
 
-from crucible.errors import CrucibleError, SettingsError
+from crucible.errors import CrucibleError, ServiceUnavailable, SettingsError
 from crucible.settings import BreakerSettings, CelerySettings, QueueSettings, Settings, load
 from crucible.telemetry.context import TRACEPARENT
 from crucible.telemetry.metrics_server import metrics_served
@@ -25,7 +25,7 @@ from tasks.celery_leg.message import RUN_NAME, received
 from tasks.celery_leg.transport import Acceptance
 from tasks.celery_leg.undeliverable import Counted, Undeliverable
 from tasks.claims import ClaimKeeper, Claims, ClaimState
-from tasks.connections import LOST, connect, wait_until_there
+from tasks.connections import connect, wait_until_there
 from tasks.dispatch import ENQUEUED_AT, traced
 from tasks.resilience.breakers import breakers_of_process
 from tasks.resilience.parking import Parking
@@ -116,7 +116,7 @@ class CeleryWorker:
                 with self._liveness.carrying():
                     if run_one(run, self._claims, executor) is ClaimState.CLAIMED:
                         self._undeliverable.forget(run.run_id)
-            except LOST as error:
+            except ServiceUnavailable as error:
                 self._log.warning("not reported; the run will be sent again", reason=str(error))
 
         app.task(name=RUN_NAME, bind=True)(carry)
@@ -156,7 +156,7 @@ class CeleryWorker:
         self._aging.stop()
         try:
             given_back = self._claims.release()
-        except LOST as error:
+        except ServiceUnavailable as error:
             self._log.warning("runs not given back; their claims will run out", reason=str(error))
         else:
             self._log.info("stopped", given_back=given_back)

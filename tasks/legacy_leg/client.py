@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
+from crucible.errors import ServiceUnavailable
 from crucible.models import Leg
 from crucible.settings import LegacySettings
 from executors.gates import Gate, OpenGate
 from tasks import scripts
-from tasks.connections import LOST, connect_async, unavailable
+from tasks.connections import connect_async, unavailable
 from tasks.dispatch import Dispatch
 from tasks.legacy_leg.payload import encode, id_pattern, queue_keys
 from tasks.resilience.sending import Sending
@@ -39,7 +40,7 @@ class LegacyClient:
         keys = (self._settings.attempts_key, *self._queues.values())
         try:
             return int(await self._withdraw(keys, (id_pattern(self._settings), *run_ids)))
-        except LOST as error:
+        except ServiceUnavailable as error:
             raise unavailable(self._url, "legacy queue", error) from error
 
     async def aclose(self) -> None:
@@ -57,5 +58,5 @@ class LegacyClient:
         pipeline.ltrim(self._settings.doorbell_key, 0, _RINGS_KEPT - 1)
         try:
             await pipeline.execute()
-        except LOST as error:
+        except ServiceUnavailable as error:
             raise unavailable(self._url, "legacy queue", error) from error

@@ -10,7 +10,7 @@ from types import FrameType
 import redis
 import structlog
 
-from crucible.errors import CrucibleError, InputError
+from crucible.errors import CrucibleError, InputError, ServiceUnavailable
 from crucible.settings import LegacySettings, QueueSettings, load
 from crucible.telemetry.metrics_server import metrics_served
 from crucible.telemetry.process import api_of_process, tracing
@@ -19,7 +19,7 @@ from executors.killer import Killer
 from tasks.aging import Aging, AgingKeeper
 from tasks.cancel_watch import CancelWatch
 from tasks.claims import Claim, ClaimKeeper, Claims, ClaimState
-from tasks.connections import LOST, connect, wait_until_there
+from tasks.connections import connect, wait_until_there
 from tasks.legacy_leg.payload import decode, queue_keys
 from tasks.legacy_leg.queue import LegacyQueue
 from tasks.resilience.breakers import breakers_of_process
@@ -93,7 +93,7 @@ class LegacyWorker:
                     self._queue.listen()
                 else:
                     self._see_through(payload)
-            except LOST as error:
+            except ServiceUnavailable as error:
                 self._redis_absent(error)
                 if isinstance(error, redis.OutOfMemoryError):  # one that is full answers pings
                     self._stopping.wait(_PAUSE_AFTER_DEFECT_S)
@@ -116,7 +116,7 @@ class LegacyWorker:
         try:
             for payload in self._queue.reap(self._options.name):
                 self._report_dead(payload)
-        except LOST as error:
+        except ServiceUnavailable as error:
             self._log.warning("leases not looked through", reason=str(error))
 
     def _report_dead(self, payload: bytes) -> None:
@@ -137,7 +137,7 @@ class LegacyWorker:
         self._aging.stop()
         try:
             given_back = self._claims.release()
-        except LOST as error:
+        except ServiceUnavailable as error:
             self._log.warning("runs not given back; their leases will run out", reason=str(error))
         else:
             self._log.info("stopped", given_back=given_back)

@@ -8,9 +8,8 @@ from uuid import uuid4
 
 import structlog
 
-from crucible.errors import CircuitOpen
+from crucible.errors import CircuitOpen, ServiceUnavailable
 from executors.gates import Outcome
-from tasks.connections import LOST
 from tasks.resilience.circuit import Change, Circuit, Rules, Verdict
 from tasks.resilience.shared import SharedCircuit, jitter
 
@@ -110,7 +109,7 @@ class Breaker:
         if self._shared is not None and _now_ms() >= self._away_until:
             try:
                 return shared(self._shared)
-            except LOST as error:
+            except ServiceUnavailable as error:
                 self._away_until = _now_ms() + _AWAY_MS
                 structlog.get_logger().warning(
                     "breaker counts for this process alone", dependency=self._name, reason=str(error)

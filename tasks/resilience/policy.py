@@ -4,7 +4,6 @@ from tenacity import AsyncRetrying, Retrying, retry_if_exception
 
 from crucible.errors import ExecutorUnavailable, ServiceUnavailable, StoreError
 from crucible.retries import Patience, told
-from tasks.connections import LOST
 
 
 def retrying(dependency: str, patience: Patience) -> Retrying:
@@ -37,4 +36,4 @@ def is_platform_fault(error: BaseException) -> bool:
 
     An open breaker is none of these: it is there so that nobody tries.
     """
-    return isinstance(error, (ExecutorUnavailable, ServiceUnavailable, StoreError, *LOST))
+    return isinstance(error, (ExecutorUnavailable, ServiceUnavailable, StoreError))

@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tasks import scripts
+from tasks.redis_client import RedisClient
 from tasks.resilience.circuit import SLOTS, Change, Rules, Verdict
 
 _ANSWERS_WITHIN_S = 1.0
@@ -24,7 +25,7 @@ _SCRIPTS = ("breaker_allow", "breaker_record", "breaker_renew")
 
 def connect_briefly(url: str) -> redis.Redis:
     """A client that says at once that Redis does not answer: a breaker must not be what one waits for."""
-    return redis.Redis.from_url(
+    return RedisClient.from_url(
         url,
         socket_timeout=_ANSWERS_WITHIN_S,
         socket_connect_timeout=_ANSWERS_WITHIN_S,

@@ -1,0 +1,238 @@
+"""Background services: the loops of a process, started again after any error, and counted.
+
+A loop reports each round that went well. A service is *overdue* when that was longer ago than its bound; a
+process with an overdue service that is required is not ready.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cache
+
+import structlog
+from prometheus_client import Counter, Gauge
+from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+
+from crucible.errors import CrucibleError
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 5.0
+_LEAST_BOUND_S = 15.0
+_THREADS_END_WITHIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """How a background service does.
+
+    ``failures`` counts since the process began. ``last_error`` is one line, and stays after the service has
+    recovered. ``failing_s`` says for how long it has failed, 0 since a round went well. ``overdue`` says why
+    the service is overdue, ``None`` while it is not.
+    """
+
+    name: str
+    required: bool
+    failures: int
+    failing_s: float
+    last_error: str | None
+    overdue: str | None
+
+
+class BackgroundService:
+    """One loop under supervision, made by ``BackgroundServices``. Safe to use from several threads."""
+
+    def __init__(self, name: str, bound_s: float, *, required: bool) -> None:
+        self.name, self.bound_s, self.required = name, bound_s, required
+        self._failures = self._in_a_row = 0
+        self._last_error: str | None = None
+        self._last_round = self._failing_since = time.monotonic()
+        self._log = structlog.get_logger().bind(background=name)
+        _failures().labels(name)
+        _well().labels(name).set_function(lambda: float(self._is_well()))
+
+    def round_done(self) -> None:
+        """Report that a round went well. The loop calls this at least once in ``bound_s``."""
+        self._last_round = time.monotonic()
+        if self._in_a_row:
+            self._in_a_row = 0
+            self._log.info("background service works again")
+
+    def state(self) -> ServiceState:
+        """How the service does now."""
+        now = time.monotonic()
+        silent_s = now - self._last_round
+        failing_s = now - self._failing_since if self._in_a_row else 0.0
+        overdue = None
+        if silent_s > self.bound_s:
+            why = self._last_error if self._in_a_row else "it has not failed, and hangs"
+            overdue = f"no round for {silent_s:.0f} s (bound {self.bound_s:g} s): {why}"
+        return ServiceState(self.name, self.required, self._failures, failing_s, self._last_error, overdue)
+
+    async def supervise(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """Run ``loop`` until it returns or this task is cancelled; again, after a pause, when it fails."""
+
+        async def awaited() -> None:  # tenacity awaits only what it can tell is a coroutine function
+            await loop()
+
+        await AsyncRetrying(retry=retry_if_exception_type(Exception), wait=self._pause_s)(awaited)
+
+    def supervise_thread(self, loop: Callable[[], None], stopping: threading.Event) -> None:
+        """Run ``loop`` until it returns; again, after a pause, when it fails, unless ``stopping`` is set."""
+
+        def unless_stopping() -> None:
+            if not stopping.is_set():
+                loop()
+
+        def pause(seconds: float) -> None:
+            stopping.wait(seconds)
+
+        Retrying(retry=retry_if_exception_type(Exception), wait=self._pause_s, sleep=pause)(unless_stopping)
+
+    def _pause_s(self, attempt: RetryCallState) -> float:
+        error = attempt.outcome.exception() if attempt.outcome else None
+        self._failed(error or RuntimeError("no reason given"))
+        attempt.attempt_number = self._in_a_row  # a loop that worked for a while begins with short pauses
+        return wait_random_exponential(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)(attempt)
+
+    def _failed(self, error: BaseException) -> None:
+        if not self._in_a_row:
+            self._failing_since = time.monotonic()
+            defect = None if isinstance(error, CrucibleError) else error
+            self._log.warning("background service failed", reason=repr(error), exc_info=defect)
+        self._failures += 1
+        self._in_a_row += 1
+        self._last_error = " ".join(str(error).split()) or type(error).__name__
+        _failures().labels(self.name).inc()
+
+    def _is_well(self) -> bool:
+        return not self._in_a_row and time.monotonic() - self._last_round <= self.bound_s
+
+
+class BackgroundServices:
+    """The background services of one process, by name. To be closed when the process ends."""
+
+    def __init__(self) -> None:
+        self._services: dict[str, BackgroundService] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
+
+    def states(self) -> tuple[ServiceState, ...]:
+        """How each service does now."""
+        return tuple(each.state() for each in self._services.values())
+
+    def every(
+        self,
+        seconds: float,
+        name: str,
+        work: Callable[[], Awaitable[object]],
+        *,
+        bound_s: float | None = None,
+        required: bool = True,
+    ) -> None:
+        """Await ``work`` now and again ``seconds`` after each end, in a task of the running event loop."""
+
+        async def loop(service: BackgroundService) -> None:
+            while True:
+                await work()
+                service.round_done()
+                await asyncio.sleep(seconds)
+
+        self.keep(name, loop, bound_s=bound_s or _bound_s(seconds), required=required)
+
+    def keep(
+        self,
+        name: str,
+        loop: Callable[[BackgroundService], Awaitable[None]],
+        *,
+        bound_s: float,
+        required: bool = True,
+    ) -> None:
+        """Keep ``loop`` running in a task; it calls ``round_done`` of what it is given."""
+        service = self._add(name, bound_s, required=required)
+        self._tasks[name] = asyncio.create_task(service.supervise(lambda: loop(service)), name=name)
+
+    def every_in_thread(
+        self,
+        seconds: float,
+        name: str,
+        work: Callable[[], object],
+        *,
+        bound_s: float | None = None,
+        required: bool = True,
+    ) -> None:
+        """As ``every``, in a thread."""
+
+        def loop(service: BackgroundService, stopping: threading.Event) -> None:
+            while not stopping.is_set():
+                work()
+                service.round_done()
+                stopping.wait(seconds)
+
+        self.keep_in_thread(name, loop, bound_s=bound_s or _bound_s(seconds), required=required)
+
+    def keep_in_thread(
+        self,
+        name: str,
+        loop: Callable[[BackgroundService, threading.Event], None],
+        *,
+        bound_s: float,
+        required: bool = True,
+    ) -> None:
+        """As ``keep``, in a thread; ``loop`` returns soon after its event is set."""
+        service = self._add(name, bound_s, required=required)
+        thread = threading.Thread(
+            target=service.supervise_thread,
+            args=(lambda: loop(service, self._stopping), self._stopping),
+            name=name,
+            daemon=True,  # a process that ends does not wait for a loop that hangs
+        )
+        self._threads.append(thread)
+        thread.start()
+
+    async def end(self, name: str) -> None:
+        """Cancel the task of one service and wait for its end; nothing happens to one that is not there."""
+        if task := self._tasks.pop(name, None):
+            self._services.pop(name)
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def aclose(self) -> None:
+        """End all services: tasks are cancelled, threads stopped."""
+        for name in list(self._tasks):
+            await self.end(name)
+        await asyncio.to_thread(self.stop_threads)
+
+    def stop_threads(self) -> None:
+        """Stop the threads, and wait a moment for their end."""
+        self._stopping.set()
+        deadline = time.monotonic() + _THREADS_END_WITHIN_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _add(self, name: str, bound_s: float, *, required: bool) -> BackgroundService:
+        if name in self._services:
+            raise ValueError(f"a background service {name!r} runs already")
+        service = self._services[name] = BackgroundService(name, bound_s, required=required)
+        return service
+
+
+def _bound_s(every_s: float) -> float:
+    """Time for a few rounds, each with a failure and its pause."""
+    return max(3 * every_s, _LEAST_BOUND_S)
+
+
+@cache
+def _failures() -> Counter:
+    return Counter("crucible_background_failures", "Errors that ended a background service.", ("service",))
+
+
+@cache
+def _well() -> Gauge:
+    return Gauge(
+        "crucible_background_well",
+        "1 while the last round of a background service went well and is within its bound.",
+        ("service",),
+    )
