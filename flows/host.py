@@ -17,6 +17,7 @@ from crucible.telemetry.settings import TraceSettings
 from flows.enduring import enduring
 from flows.flow_runs import FlowRuns
 from flows.rules import Rules
+from tasks.background import BackgroundServices
 from tasks.batch import Batch
 from tasks.cancellation import Cancellations, killers_of
 from tasks.celery_leg.client import CeleryClient
@@ -215,7 +216,8 @@ async def flow_host(endpoints: Endpoints) -> AsyncIterator[FlowHost]:
     owner = f"host-{uuid4().hex[:12]}"
     reply_stream = f"crucible:replies:{owner}"
     store = await Store.open(endpoints.database_url, owner)
-    breakers = breakers_of_process(endpoints.redis_url)
+    breakers, services = breakers_of_process(endpoints.redis_url), BackgroundServices()
+    breakers.keep_probes(services)
     clients = (
         LegacyClient(endpoints.redis_url, legacy, breakers.own(REDIS)),
         CeleryClient(endpoints.celery_redis_url, load(CelerySettings), breakers.shared(CELERY_REDIS)),
@@ -246,6 +248,7 @@ async def flow_host(endpoints: Endpoints) -> AsyncIterator[FlowHost]:
         await events.close()
         await exchange.close()
         await lease.close()
+        await services.aclose()
         breakers.close()
         await store.close()
 

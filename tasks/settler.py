@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 
+from tenacity import AsyncRetrying
+
 from crucible.errors import PlatformError
 from crucible.models import Comparison
 from crucible.retries import Patience
 from crucible.store import Settled, Store
-from tasks.resilience.policy import async_retrying
+from tasks.resilience.policy import is_platform_fault
 
 _GATHER_S = 0.25
 _PATIENCE = Patience(within_s=30.0, attempts=60, first_pause_s=0.1, longest_pause_s=2.0)
@@ -89,7 +91,8 @@ class Settler:
     async def _settle(self, gathered: Sequence[Comparison]) -> None:
         if not gathered:
             return
-        settled: Settled = await async_retrying("store", _PATIENCE)(self._store.settle, gathered)
+        retrying = AsyncRetrying(**_PATIENCE.options("store", is_platform_fault))
+        settled: Settled = await retrying(self._store.settle, gathered)
         self._orphaned.update(each.evaluation_id for each in settled.orphaned)
         for comparison in settled.comparisons:
             self._on_settled(comparison)

@@ -10,12 +10,12 @@ from crucible.errors import ServiceUnavailable
 from crucible.models import Leg
 from crucible.settings import CelerySettings
 from executors.gates import Gate, OpenGate
-from tasks import scripts
 from tasks.celery_leg.app import broker_keys, broker_priority, make_app
 from tasks.celery_leg.message import ID_PATTERN, RUN_NAME, arguments
 from tasks.connections import connect_async, unavailable
 from tasks.dispatch import Dispatch, trace_fields
 from tasks.resilience.sending import Sending
+from tasks.scripts import signatures
 
 
 class CeleryClient:
@@ -29,9 +29,9 @@ class CeleryClient:
         # kombu would look for the broker for seconds by itself; whether to try again is not its business.
         self._app.conf.broker_transport_options |= {"max_retries": 0}
         self._sending = Sending(gate or OpenGate("celery-redis"))
-        self._keys = broker_keys(settings)
+        self._unacked, self._unacked_index, *self._queues = broker_keys(settings)
         self._redis = connect_async(celery_redis_url)
-        self._withdraw = self._redis.register_script(scripts.source("withdraw_messages", "withdrawal"))
+        self._withdraw = signatures.withdraw_messages.on_loop(self._redis)
 
     async def send(self, dispatches: Sequence[Dispatch]) -> None:
         """See ``LegClient.send``."""
@@ -44,7 +44,13 @@ class CeleryClient:
         Such a message would be handed out again if its worker is no more, long after anybody wants it.
         """
         try:
-            return int(await self._withdraw(self._keys, (ID_PATTERN, *run_ids)))
+            return await self._withdraw(
+                unacked=self._unacked,
+                unacked_index=self._unacked_index,
+                queues=self._queues,
+                id_pattern=ID_PATTERN,
+                run_ids=tuple(run_ids),
+            )
         except ServiceUnavailable as error:
             raise unavailable(self._url, "Celery's broker", error) from error
 

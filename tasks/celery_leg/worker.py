@@ -17,6 +17,7 @@ from crucible.telemetry.metrics_server import metrics_served
 from executors.client import ExecutorClient
 from executors.killer import Killer
 from tasks.aging import Aging, AgingKeeper
+from tasks.background import BackgroundServices
 from tasks.cancel_watch import CancelWatch
 from tasks.celery_leg.app import make_app, queue_keys
 from tasks.celery_leg.events import send_together
@@ -57,12 +58,14 @@ class CeleryWorker:
         self._redis = connect(options.redis_url, settings.concurrency + 3)
         self._claims = Claims(self._redis, "celery", options.name, options.terms)
         self._keeper = ClaimKeeper(self._claims, options.renew_every_s)
+        self._services = BackgroundServices()
+        self._breakers = breakers_of_process(options.redis_url)
         executor = ExecutorClient(
             [settings.executor_url],
             options.executor_token,
             options.retry_s,
             settings.concurrency,
-            breakers_of_process(options.redis_url).of_executor,
+            self._breakers.of_executor,
             take_spans,
         )
         self._executor = Parking(executor, load(BreakerSettings).park_s, self._claims.cancelled)
@@ -88,6 +91,7 @@ class CeleryWorker:
         """Works until SIGTERM or SIGINT; returns the exit status."""
         self._wait_for(self._redis)
         self._wait_for(self._broker)
+        self._breakers.keep_probes(self._services)
         self._keeper.start()
         self._watch.start()
         self._aging.start()
@@ -158,6 +162,7 @@ class CeleryWorker:
         self._liveness.stop()
         self._watch.stop()
         self._aging.stop()
+        self._services.stop_threads()
         try:
             given_back = self._claims.release()
         except ServiceUnavailable as error:

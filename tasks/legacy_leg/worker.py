@@ -17,6 +17,7 @@ from crucible.telemetry.metrics_server import metrics_served
 from executors.client import ExecutorClient
 from executors.killer import Killer
 from tasks.aging import Aging, AgingKeeper
+from tasks.background import BackgroundServices
 from tasks.cancel_watch import CancelWatch
 from tasks.claims import Claim, ClaimKeeper, Claims, ClaimState
 from tasks.connections import connect, wait_until_there
@@ -50,13 +51,14 @@ class LegacyWorker:
         self._queue = LegacyQueue(self._redis, settings, options.terms.lease_ms)
         self._claims = Claims(self._redis, "legacy", options.name, options.terms, self._queue.books)
         self._keeper = ClaimKeeper(self._claims, options.renew_every_s)
-        breakers = breakers_of_process(options.redis_url)
+        self._services = BackgroundServices()
+        self._breakers = breakers_of_process(options.redis_url)
         self._executor = ExecutorClient(
             settings.executor_urls,
             options.executor_token,
             options.retry_s,
             settings.concurrency,
-            breakers.of_executor,
+            self._breakers.of_executor,
             take_spans,
         )
         killer = Killer(settings.executor_urls, options.executor_token)
@@ -71,6 +73,7 @@ class LegacyWorker:
         """Works until ``stop``; then finishes what runs, or gives it back when that takes too long."""
         if not wait_until_there(self._redis, self._stopping.wait, self._redis_absent):
             return
+        self._breakers.keep_probes(self._services)
         self._keeper.start()
         self._watch.start()
         self._aging.start()
@@ -137,6 +140,7 @@ class LegacyWorker:
         self._keeper.stop()
         self._watch.stop()
         self._aging.stop()
+        self._services.stop_threads()
         try:
             given_back = self._claims.release()
         except ServiceUnavailable as error:
