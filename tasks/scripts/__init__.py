@@ -5,7 +5,7 @@ in which the Lua text finds its keys and arguments, and a callable that mypy che
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import (
@@ -30,21 +30,22 @@ R = TypeVar("R")
 Key = Annotated[str, "key"]
 Keys = Annotated[Sequence[str], "key"]
 
-# Keys and arguments are read in the order of the signature. Before several values their number is read.
+# Behind what is one value each come lists and optional values, in the order of the signature. The number of
+# values that one of them has is the argument in front of them.
 _READERS = """\
-local taken = {[KEYS] = 0, [ARGV] = 0}
+local taken = {{[KEYS] = {keys}, [ARGV] = {arguments}}}
 local function one(source)
   taken[source] = taken[source] + 1
   return source[taken[source]]
 end
 local function many(source)
-  local found = {}
+  local found = {{}}
   for i = 1, tonumber(one(ARGV)) do found[i] = one(source) end
   return found
 end
 local function named(values, ...)
-  local found = {}
-  for i, name in ipairs({...}) do found[name] = values[i] end
+  local found = {{}}
+  for i, name in ipairs({{...}}) do found[name] = values[i] end
   return values[1] and found
 end"""
 
@@ -69,7 +70,10 @@ class Script(Generic[P, R]):
     def __init__(self, signature: Callable[P, R], shared: Sequence[str]) -> None:
         self._name, self.shared = signature.__name__, tuple(shared)
         hints = get_type_hints(signature, include_extras=True)
-        self._parameters = [_Parameter.of(name, hint) for name, hint in hints.items() if name != "return"]
+        parameters = [_Parameter.of(name, hint) for name, hint in hints.items() if name != "return"]
+        self._keys = [each for each in parameters if each.is_key and not each.is_counted]
+        self._arguments = [each for each in parameters if not each.is_key and not each.is_counted]
+        self._counted = [each for each in parameters if each.is_counted]
 
     def on(self, client: redis.Redis) -> Callable[P, R]:
         """The script on the server of ``client``; when called it raises what ``client`` raises.
@@ -98,26 +102,34 @@ class Script(Generic[P, R]):
         words = set(re.findall(r"\w+", re.sub(r"--.*", "", body)))
         if by_number := words & {"KEYS", "ARGV"}:
             raise TypeError(f"{self._name}.lua reads {by_number}; name what it needs in its signature")
-        if unused := {each.name for each in self._parameters} - words:
+        declared = (*self._keys, *self._arguments, *self._counted)
+        if unused := {each.name for each in declared} - words:
             raise TypeError(f"{self._name}.lua does not use {unused}; take them out of its signature")
-        reading = (f"local {each.name} = {each.reader}" for each in self._parameters)
-        return "\n".join([*map(source, self.shared), _READERS, *reading, body])
+        return "\n".join([*map(source, self.shared), *self._header(), body])
+
+    def _header(self) -> Iterator[str]:
+        for each_of_one in (self._keys, self._arguments):
+            for place, each in enumerate(each_of_one, 1):
+                yield f"local {each.name} = {each.reader.format(place)}"
+        if self._counted:
+            yield _READERS.format(keys=len(self._keys), arguments=len(self._arguments))
+        for each in self._counted:
+            yield f"local {each.name} = {each.reader}"
 
     def _flat(self, given: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-        keys: list[Any] = []
-        arguments: list[Any] = []
-        for each in self._parameters:
+        keys = [given[each.name] for each in self._keys]
+        arguments = [given[each.name] for each in self._arguments]
+        for each in self._counted:
             value = given[each.name]
             values = () if value is None else value if each.is_several else (value,)
-            if each.is_counted:
-                arguments.append(len(values))
+            arguments.append(len(values))
             (keys if each.is_key else arguments).extend(values)
         return keys, arguments
 
 
 @dataclass(frozen=True, slots=True)
 class _Parameter:
-    """``reader`` is Lua that reads it; the number of values is read first where it ``is_counted``."""
+    """``reader`` is Lua that reads it: the value at a place, or as many as were counted for it."""
 
     name: str
     reader: str
@@ -139,7 +151,7 @@ class _Parameter:
         elif is_list:
             reader = f"many({table})"
         else:
-            reader = f"many({table})[1]" if is_optional else f"one({table})"
+            reader = f"many({table})[1]" if is_optional else f"{table}[{{}}]"
         if plain in {int, float}:
             reader = f"tonumber({reader})"
         is_several = bool(fields) or is_list
