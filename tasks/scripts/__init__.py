@@ -33,17 +33,17 @@ Keys = Annotated[Sequence[str], "key"]
 # Behind what is one value each come lists and optional values, in the order of the signature. The number of
 # values that one of them has is the argument in front of them.
 _READERS = """\
-local taken = {{[KEYS] = {keys}, [ARGV] = {arguments}}}
-local function one(source)
-  taken[source] = taken[source] + 1
-  return source[taken[source]]
+local _used = {{[KEYS] = {keys}, [ARGV] = {arguments}}}
+local function _one(source)
+  _used[source] = _used[source] + 1
+  return source[_used[source]]
 end
-local function many(source)
+local function _many(source)
   local found = {{}}
-  for i = 1, tonumber(one(ARGV)) do found[i] = one(source) end
+  for i = 1, tonumber(_one(ARGV)) do found[i] = _one(source) end
   return found
 end
-local function named(values, ...)
+local function _named(values, ...)
   local found = {{}}
   for i, name in ipairs({{...}}) do found[name] = values[i] end
   return values[1] and found
@@ -147,11 +147,11 @@ class _Parameter:
         is_list = get_origin(plain) is Sequence
         table = "KEYS" if is_marked or fields else "ARGV"
         if fields:
-            reader = f"named(many({table}), {', '.join(map(repr, fields))})"
+            reader = f"_named(_many({table}), {', '.join(map(repr, fields))})"
         elif is_list:
-            reader = f"many({table})"
+            reader = f"_many({table})"
         else:
-            reader = f"many({table})[1]" if is_optional else f"{table}[{{}}]"
+            reader = f"_many({table})[1]" if is_optional else f"{table}[{{}}]"
         if plain in {int, float}:
             reader = f"tonumber({reader})"
         is_several = bool(fields) or is_list

@@ -37,7 +37,7 @@ def everything(
     pair: Pair,
     no_pair: Pair | None,
     no_key: Key | None,
-    text: str,
+    taken: str,
     number: int,
     texts: Sequence[str],
     raw: bytes | None,
@@ -48,7 +48,7 @@ def everything(
 
 EVERYTHING = """
 redis.call('SET', keys[2], number + 1)
-return {key, keys[1], pair.left, pair.right, tostring(no_pair), tostring(no_key), text, type(number),
+return {key, keys[1], pair.left, pair.right, tostring(no_pair), tostring(no_key), taken, type(number),
   redis.call('GET', keys[2]), #texts .. texts[2], raw, tostring(absent)}
 """
 
@@ -61,7 +61,7 @@ def test_each_kind_of_parameter_arrives(valkey: Valkey, monkeypatch: pytest.Monk
         pair=Pair("k4", "k5"),
         no_pair=None,
         no_key=None,
-        text="KEYS[1]",
+        taken="KEYS[1]",
         number=41,
         texts=["a", "b"],
         raw=b"\xff\x00",
