@@ -9,14 +9,14 @@ from math import inf
 from typing import Any, Generic, TypeVar
 
 import httpx
-import structlog
 
-from crucible.errors import PlatformError, ServiceUnavailable
+from crucible.errors import ServiceUnavailable
 from crucible.models import Leg
 from crucible.rollout.stage import Rollout
 from crucible.settings import BreakerSettings, CelerySettings, LegacySettings, load
 from crucible.store import Store
 from flows.host import Endpoints
+from tasks.background import BackgroundServices
 from tasks.connections import connect_async
 from tasks.depths import Depths, celery_depths, legacy_depths
 from tasks.events import EventKind, EventLog
@@ -24,6 +24,7 @@ from tasks.once import Once
 from tasks.resilience.breakers import EXECUTORS, SHARED
 from tasks.resilience.shared import BreakerState, breakers, connect_briefly
 
+_SERVICE = "change observer"
 _LOOK_EVERY_S = 1.0
 _KEPT_S = 1.0
 _WITHIN_S = 1.0
@@ -72,7 +73,7 @@ class Standing:
 
 
 class Observer:
-    """Looks at the parts. ``run`` must go on in a task; it tells of rollouts and breakers that changed."""
+    """Looks at the parts, and writes an event when the rollout or a breaker has changed."""
 
     def __init__(
         self, store: Store, endpoints: Endpoints, executor_urls: Sequence[str], events: EventLog, once: Once
@@ -88,23 +89,25 @@ class Observer:
         self._kept = Kept(self._look)
         self._version: int | None = None
         self._states: dict[str, str] = {}
+        self._background: BackgroundServices | None = None
+
+    def open(self, background: BackgroundServices) -> None:
+        """Have ``background`` look for changes from now on."""
+        self._background = background
+        background.every(_LOOK_EVERY_S, _SERVICE, self._look_for_changes, required=False)
 
     async def standing(self) -> Standing:
         """How the parts stand, at most a second ago. A part that is away is said to be; raises nothing."""
         return await self._kept.get()
 
-    async def run(self) -> None:
-        """Look for changes until cancelled."""
-        while True:
-            try:
-                await self._tell_rollout(await self._store.rollout.state())
-                await self._tell_breakers(await asyncio.to_thread(self._breakers))
-            except PlatformError as error:
-                structlog.get_logger().debug("not looked for changes", reason=str(error))
-            await asyncio.sleep(_LOOK_EVERY_S)
+    async def _look_for_changes(self) -> None:
+        await self._tell_rollout(await self._store.rollout.state())
+        await self._tell_breakers(await asyncio.to_thread(self._breakers))
 
     async def aclose(self) -> None:
-        """Close the connections; ``run`` must have been cancelled."""
+        """Look no more, and close the connections."""
+        if self._background is not None:
+            await self._background.end(_SERVICE)
         await self._redis.aclose()
         await self._celery_redis.aclose()
         await self._http.aclose()

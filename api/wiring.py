@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Protocol
 
 import structlog
@@ -46,20 +47,21 @@ from crucible.telemetry.settings import TraceSettings
 from flows.ahead import Registrar
 from flows.alarm import Alarm
 from flows.cancel import cancel_evaluations, cancel_sweep
+from flows.duties.spans import SpanRetention
 from flows.epochs import Epochs
 from flows.host import FlowHost, flow_host
 from flows.janitor import Janitor
 from flows.noise import NoiseSampler
 from flows.sentinels import Sentinels
 from flows.session import prefect_session
+from tasks.background import BackgroundService
 from tasks.connections import connect
 from tasks.dead_letters import DeadLetters
 from tasks.once import Once
 from tasks.queue_ages import QueueAges
-from tasks.span_mover import SpanMover
-from tasks.span_stream import SpanStream
 
 _FINISH_WITHIN_S = 5.0
+_SPANS_EVERY_S = 60.0
 
 
 class Behind(Protocol):
@@ -91,12 +93,12 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
 
     Raises ``SettingsError``, ``StoreError`` or ``ServiceUnavailable`` with the remedy.
     """
-    async with prefect_session(), flow_host(options.endpoints) as host:
+    async with prefect_session(), flow_host(options.endpoints, "api") as host:
         languages = Languages(options.executor_urls, options.executor_token.get_secret_value())
-        readiness = Readiness(options.endpoints, options.prefect_api_url, host.store)
+        readiness = Readiness(options.endpoints, options.prefect_api_url, host.store, host.reports)
         settings = load(ApiSettings)
         limits = RateLimits(options.endpoints.redis_url, settings)
-        guard = Guard(Keyring(options.key, host.store.keys), limits)
+        guard = Guard(Keyring(options.key, options.executor_token, host.store.keys), limits)
         repeats = Repeats(host.store.requests, settings.repeatable_h)
         waiters = Waiters()
         answers = Answers(options.prefect_url)
@@ -112,7 +114,10 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
             ages = _queue_ages(options)
             alarm = Alarm(host.store, once)
             pruner = Pruner(host.store.retention, load(RetentionSettings))
-            behind = (repeats, epochs, alarm, _span_mover(host, options, once), feed, observer, pruner)
+            behind = (epochs, alarm, _SpanRounds(host.store, once), pruner)
+            repeats.open(host.background)
+            feed.open(host.background)
+            observer.open(host.background)
             async with (
                 aclosing(readiness),
                 aclosing(limits),
@@ -124,6 +129,7 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
             ):
                 cancel = partial(cancel_evaluations, host)
                 desk = Desk(host.store, starter, waiters, languages, answers, cancel)
+                desk.open(host.background)
                 stop_sweep = partial(cancel_sweep, host)
                 looks = Looks(observer.standing, host.store.rollout.status, lambda: starter.waiting)
                 figures = Figures(looks, ages, load(Settings).home)
@@ -160,33 +166,25 @@ async def _flows_running(
 
     # Flows find their host through the context of the task that starts them: these are created
     # inside it, the tasks of requests are not.
-    starting = _going_on(starter)
-    janitor = Janitor(host, starter)
-    behind: tuple[Behind, ...] = (confirmer, noise, sentinels, janitor, *others_behind)
-    others = [_going_on(each) for each in behind]
+    starter.open(host.background)
+    behind: tuple[Behind, ...] = (confirmer, noise, sentinels, Janitor(host, starter), *others_behind)
+    for each in behind:
+        _keep(host, each)
     with host.listening(on_settled):
         try:
             yield starter
         finally:
-            starting.cancel()
             host.leave()
             await starter.close(_FINISH_WITHIN_S)
-            for each in others:
-                each.cancel()
-            await asyncio.gather(starting, *others, return_exceptions=True)
+            for each in behind:
+                await host.background.end(type(each).__name__)
 
 
-def _going_on(part: Behind) -> asyncio.Task[None]:
-    """``part``, running; the log tells when it ends by itself, as only a defect makes it."""
+def _keep(host: FlowHost, part: Behind) -> None:
+    async def run(_service: BackgroundService) -> None:
+        await part.run()
 
-    def tell(running: asyncio.Task[None]) -> None:
-        if not running.cancelled():
-            name, reason = type(part).__name__, repr(running.exception())
-            structlog.get_logger().error("runs no more in the background", part=name, reason=reason)
-
-    running = asyncio.create_task(part.run())
-    running.add_done_callback(tell)
-    return running
+    host.background.keep(type(part).__name__, run, bound_s=inf, required=False)
 
 
 @contextmanager
@@ -220,9 +218,21 @@ def _queue_ages(options: ApiOptions) -> QueueAges:
     return QueueAges(*urls, load(LegacySettings), load(CelerySettings))
 
 
-def _span_mover(host: FlowHost, options: ApiOptions, once: Once) -> SpanMover:
-    stream = SpanStream(options.endpoints.redis_url, host.lease.owner)
-    return SpanMover(stream, host.store, load(TraceSettings), once)
+class _SpanRounds:
+    """Has one API process at a time forget old spans."""
+
+    def __init__(self, store: Store, once: Once) -> None:
+        self._retention, self._once = SpanRetention(store.spans, load(TraceSettings)), once
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        while True:
+            try:
+                if await self._once.is_first("tidy spans", _SPANS_EVERY_S):
+                    await self._retention.round()
+            except PlatformError as error:
+                structlog.get_logger().warning("old spans not forgotten", reason=str(error))
+            await asyncio.sleep(_SPANS_EVERY_S)
 
 
 def _start_one(starter: Starter, evaluation_id: str, evaluation: Evaluation) -> None:

@@ -1,10 +1,7 @@
 """Tells Prefect of flow runs whose process is no more: those that were started by a deployment."""
 
-import asyncio
 from collections.abc import Iterable
 
-import structlog
-from httpx import HTTPError
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -15,7 +12,6 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from crucible.errors import ServiceUnavailable
 from flows.host import FlowHost, host_tag
 from flows.janitor import crash_flow_runs
 from flows.worker import POOL
@@ -26,19 +22,15 @@ _UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 
 class Abandoned:
-    """``run`` must go on beside the worker. What evaluations such runs leave open is for the janitor."""
+    """Looks for such flow runs. What evaluations they leave open is for the janitor."""
 
     def __init__(self, host: FlowHost) -> None:
+        self._background = host.background
         self._departed = Departed(host.lease)
 
-    async def run(self) -> None:
-        """Look again and again until cancelled; a server that is away is waited for."""
-        while True:
-            try:
-                await self._look()
-            except (HTTPError, ServiceUnavailable) as error:
-                structlog.get_logger().warning("not looked for abandoned flow runs", reason=str(error))
-            await asyncio.sleep(_LOOK_EVERY_S)
+    def open(self) -> None:
+        """Have the host's background look from now on."""
+        self._background.every(_LOOK_EVERY_S, "abandoned flow runs", self._look, required=False)
 
     async def _look(self) -> None:
         state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))

@@ -1,12 +1,10 @@
 """Aging: what waits long on a leg rises, so that a flood of what is more urgent starves nothing."""
 
-import threading
 from collections.abc import Sequence
 
 import redis
 import structlog
 
-from crucible.errors import ServiceUnavailable
 from tasks.scripts import signatures
 from tasks.scripts.signatures import ListEnd
 
@@ -34,7 +32,7 @@ class Aging:
     def tick(self) -> int | None:
         """Lets rise what has waited; returns how many, or null where the last tick is less than a period ago.
 
-        All workers of a leg share their ticks. Raises redis-py's errors when Redis cannot be reached.
+        All workers of a leg share their ticks. Raises ``ServiceUnavailable`` when Redis cannot be used.
         """
         memory = f"crucible:aging:{self._queues[0]}"
         risen = self._age(
@@ -45,30 +43,6 @@ class Aging:
             rising=self._rising,
             head=self._head,
         )
+        if risen > 0:
+            structlog.get_logger().info("aged", risen=risen)
         return None if risen == _NOT_YET else risen
-
-
-class AgingKeeper:
-    """A thread that has a worker's queues age until it is stopped."""
-
-    def __init__(self, aging: Aging) -> None:
-        self._aging = aging
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="aging", daemon=True)
-
-    def start(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stops the thread."""
-        self._stopping.set()
-
-    def _run(self) -> None:
-        log = structlog.get_logger()
-        while not self._stopping.wait(self._aging.look_every_s):
-            try:
-                if risen := self._aging.tick():
-                    log.info("aged", risen=risen)
-            except ServiceUnavailable as error:
-                log.warning("queues not aged", reason=str(error))

@@ -12,11 +12,10 @@ from typing import Literal, TypeVar
 
 import redis
 import structlog
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from crucible.errors import ServiceUnavailable
 from crucible.settings import BreakerSettings
+from tasks.reconnecting import sent_once
 from tasks.redis_client import RedisClient
 from tasks.resilience.circuit import Circuit
 from tasks.scripts import signatures
@@ -37,7 +36,7 @@ def connect_briefly(url: str) -> redis.Redis:
         url,
         socket_timeout=_ANSWERS_WITHIN_S,
         socket_connect_timeout=_ANSWERS_WITHIN_S,
-        retry=Retry(NoBackoff(), 0),
+        retry=sent_once(),
     )
 
 
@@ -106,7 +105,7 @@ class BreakerState:
 def breakers(client: redis.Redis, dependencies: Sequence[str], window_s: float) -> list[BreakerState]:
     """How the breakers of ``dependencies`` stand; one that was never needed is closed.
 
-    ``window_s`` is that of ``BreakerSettings``. Raises redis-py's errors when Redis cannot be reached.
+    ``window_s`` is that of ``BreakerSettings``. Raises ``ServiceUnavailable`` when Redis cannot be used.
     """
     pipeline = client.pipeline(transaction=False)
     pipeline.time()

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from crucible.models import LEGS, Leg
-from tasks.aging import AgingKeeper
+from tasks.background import BackgroundServices
 from tests.support.legs import CONCURRENCY, LegHarness, dispatch, dispatches
 from tests.support.lines import RISING, Line, aging_of, queues_of
 from tests.support.stub_executor import StubExecutor
@@ -225,19 +224,18 @@ def test_a_redis_that_is_away_for_a_while_stops_no_aging() -> None:
     server = Valkey()
     server.start()
     client = server.client()
-    keeper = AgingKeeper(aging_of("legacy", client, period_s=0.05))
-    with capture_logs() as lines:
-        server.stop()
-        keeper.start()
-        try:
-            _until(lambda: any(each["event"] == "queues not aged" for each in lines))
-            server.start()
-            client.rpush("evals:queue:0", b"waits")
-            _until(lambda: client.llen("evals:queue:9") == 1)
-        finally:
-            keeper.stop()
-            client.close()
-            server.remove()
+    background, aging = BackgroundServices(), aging_of("legacy", client, period_s=0.05)
+    server.stop()
+    background.every_in_thread(aging.look_every_s, "aging", aging.tick)
+    try:
+        _until(lambda: background.states()[0].failures > 0)
+        server.start()
+        client.rpush("evals:queue:0", b"waits")
+        _until(lambda: client.llen("evals:queue:9") == 1)
+    finally:
+        background.stop_threads()
+        client.close()
+        server.remove()
 
 
 def _until(condition: Callable[[], bool]) -> None:

@@ -1,6 +1,5 @@
 """What every API process sees, one of them tells."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from api.standing import Observer
 from crucible.rollout.stage import Stage
 from crucible.store import Store, sqlite_url
 from flows.host import Endpoints
+from tasks.background import BackgroundServices
 from tasks.events import EVENTS_KEY, EventLog
 from tasks.once import Once
 from tests.support.traffic import at_stage
@@ -34,16 +34,15 @@ async def observing(store: Store, valkey: Valkey) -> AsyncIterator[Observer]:
     """An observer as each API process has one; all that it tells is written by the end."""
     executors = [f"http://127.0.0.1:{free_port()}"] * 3
     events = EventLog(valkey.url)
-    events.open()
+    background = BackgroundServices()
+    events.open(background)
     endpoints = Endpoints("", valkey.url, valkey.url)
     async with (
         aclosing(Once(valkey.url)) as once,
         aclosing(Observer(store, endpoints, executors, events, once)) as observer,
     ):
-        running = asyncio.create_task(observer.run())
+        observer.open(background)
         yield observer
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
     await events.close()
 
 

@@ -19,6 +19,7 @@ from flows.abandoned import Abandoned
 from flows.evaluate import evaluate
 from flows.host import FlowHost, host_tag
 from flows.worker import POOL
+from tasks.background import BackgroundServices
 from tasks.leases import Lease
 from tests.support.prefect_server import prefect_server
 from tests.support.valkey import Valkey, valkey
@@ -69,17 +70,17 @@ async def test_the_flow_runs_of_the_dead_are_crashed_and_no_others(
 ) -> None:
     monkeypatch.setattr(abandoned_module, "_LOOK_EVERY_S", 0.05)
     own, living = (Lease(valkey.url, f"host-{uuid4().hex}", lease_s=0.4) for _ in range(2))
-    await living.open()  # that of ``own`` is lost
+    await living.open(BackgroundServices())  # that of ``own`` is lost
     of_dead, ended = await begun(prefect, DEAD), await begun(prefect, DEAD)
     await prefect.set_flow_run_state(ended, Completed(), force=True)
     of_own, of_living = await begun(prefect, own.owner), await begun(prefect, living.owner)
 
-    looking = asyncio.create_task(Abandoned(cast("FlowHost", SimpleNamespace(lease=own))).run())
+    background = BackgroundServices()
+    Abandoned(cast("FlowHost", SimpleNamespace(lease=own, background=background))).open()
     await crashed(prefect, of_dead)
     # By a later look than that: what the first did besides is done.
     await crashed(prefect, await begun(prefect, DEAD))
-    looking.cancel()
-    await asyncio.wait({looking})
+    await background.aclose()
 
     assert await state_of(prefect, ended) is StateType.COMPLETED
     assert await state_of(prefect, of_own) is StateType.RUNNING

@@ -9,6 +9,7 @@ import pytest
 
 from api.starter import MOST_IN_BATCH, MOST_IN_FLIGHT, MOST_WAITING, Starter
 from crucible.store import Ticket
+from tasks.background import BackgroundServices
 from tests.support.waiting import eventually
 
 
@@ -61,9 +62,8 @@ class Bench:
 @asynccontextmanager
 async def running(bench: Bench) -> AsyncIterator[None]:
     """Runs the starter of ``bench``; ends its flow runs at the end."""
-    loop = asyncio.create_task(bench.starter.run())
+    bench.starter.open(BackgroundServices())
     yield
-    loop.cancel()
     for run in bench.runs:
         run.end.set()
     await bench.starter.close(within_s=5)
