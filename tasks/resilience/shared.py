@@ -119,7 +119,7 @@ def breakers(client: redis.Redis, dependencies: Sequence[str], window_s: float) 
 
 
 def circuit_key(dependency: str) -> str:
-    """Key of the circuit of ``dependency``."""
+    """Key of the circuit of ``dependency``. Versions may mix: circuits with other fields need another key."""
     return f"crucible:breaker:{dependency}:circuit"
 
 

@@ -51,9 +51,7 @@ def retries(dependency: str, cause: str) -> float:
     return REGISTRY.get_sample_value("crucible_retries_total", labels) or 0.0
 
 
-@pytest.mark.parametrize(
-    "error", [ExecutorUnavailable("x"), ServiceUnavailable("x"), StoreError("x"), ConnectionResetError("x")]
-)
+@pytest.mark.parametrize("error", [ExecutorUnavailable("x"), ServiceUnavailable("x"), StoreError("x")])
 def test_a_fault_of_the_platform_is_tried_again_until_it_is_over(error: Exception) -> None:
     failing = Failing(error, times=2)
     assert retrying("part", HASTY)(failing) == "done"
