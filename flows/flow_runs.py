@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, TypeVar
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
@@ -20,6 +19,7 @@ from prefect.exceptions import CancelledRun
 from prefect.states import Cancelled
 
 from crucible import errors
+from flows.prefect_client import prefect_client, prefect_faults
 from tasks.background import BackgroundServices
 from tasks.withdrawal import see_through
 
@@ -81,9 +81,13 @@ class FlowRuns:
 
 
 async def unless_cancelled(flow_run: Awaitable[T]) -> T:
-    """What a flow returns; raises ``errors.Cancelled`` where it ends as Cancelled."""
+    """What a flow returns; raises ``errors.Cancelled`` where it ends as Cancelled.
+
+    Where Prefect could not be told how it goes on, that is ``ServiceUnavailable``.
+    """
     try:
-        return await flow_run
+        with prefect_faults():
+            return await flow_run
     except CancelledRun as cancelled:
         raise errors.Cancelled(str(cancelled)) from cancelled
 
@@ -115,6 +119,6 @@ async def _ended_by_users(flow_run_ids: Collection[str]) -> list[str]:
         return []
     ids = FlowRunFilterId(any_=[UUID(each) for each in flow_run_ids])
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_ENDED_BY_USERS))
-    async with get_client() as client:
+    async with prefect_client() as client:
         found = await client.read_flow_runs(flow_run_filter=FlowRunFilter(id=ids, state=state))
     return [str(each.id) for each in found]

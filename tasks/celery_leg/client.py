@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Collection, Sequence
 
 from kombu.exceptions import BatchPublishError, OperationalError
-from kombu.messaging import Producer
 from redis.exceptions import RedisError
 
 from crucible.models import Leg
@@ -61,27 +60,22 @@ class CeleryClient:
         await asyncio.to_thread(self._app.close)
 
     def _publish(self, dispatches: Sequence[Dispatch]) -> None:
-        with self._app.producer_pool.acquire(block=True) as producer:
-            try:
-                self._send_all(producer, dispatches)
-            except _BROKER_FAULTS as error:
-                producer.connection.collect()  # the next one connects anew: this server may be a replica now
-                raise redis_fault(address(self._url), error.__cause__ or error) from error
-
-    def _send_all(self, producer: Producer, dispatches: Sequence[Dispatch]) -> None:
-        with producer.batch(max_size=1000):  # type: ignore[no-untyped-call]
-            for dispatch in dispatches:
-                self._app.send_task(
-                    RUN_NAME,
-                    args=arguments(dispatch),
-                    task_id=dispatch.run_id,
-                    priority=broker_priority(dispatch.evaluation.priority),
-                    producer=producer,
-                    headers=trace_fields(dispatch),
-                    # A message goes straight to its list; no exchange has to know the queue.
-                    declare=[],
-                    ignore_result=True,
-                    # What a message shows of its arguments in logs: nothing, and so it costs nothing.
-                    argsrepr="",
-                    kwargsrepr="",
-                )
+        try:
+            with self._app.producer_pool.acquire(block=True) as producer, producer.batch(max_size=1000):
+                for dispatch in dispatches:
+                    self._app.send_task(
+                        RUN_NAME,
+                        args=arguments(dispatch),
+                        task_id=dispatch.run_id,
+                        priority=broker_priority(dispatch.evaluation.priority),
+                        producer=producer,
+                        headers=trace_fields(dispatch),
+                        # A message goes straight to its list; no exchange has to know the queue.
+                        declare=[],
+                        ignore_result=True,
+                        # What a message shows of its arguments in logs: nothing, and so it costs nothing.
+                        argsrepr="",
+                        kwargsrepr="",
+                    )
+        except _BROKER_FAULTS as error:
+            raise redis_fault(address(self._url), error.__cause__ or error) from error
