@@ -1,5 +1,6 @@
 """Puts the parts of the API together, and takes them apart in the right order."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ from crucible.telemetry.settings import TraceSettings
 from flows.ahead import Registrar
 from flows.alarm import Alarm
 from flows.cancel import cancel_evaluations, cancel_sweep
+from flows.duties.spans import SpanRetention
 from flows.epochs import Epochs
 from flows.host import FlowHost, flow_host
 from flows.janitor import Janitor
@@ -57,10 +59,9 @@ from tasks.connections import connect
 from tasks.dead_letters import DeadLetters
 from tasks.once import Once
 from tasks.queue_ages import QueueAges
-from tasks.span_mover import SpanMover
-from tasks.span_stream import SpanStream
 
 _FINISH_WITHIN_S = 5.0
+_SPANS_EVERY_S = 60.0
 
 
 class Behind(Protocol):
@@ -97,7 +98,7 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
         readiness = Readiness(options.endpoints, options.prefect_api_url, host.store, host.reports)
         settings = load(ApiSettings)
         limits = RateLimits(options.endpoints.redis_url, settings)
-        guard = Guard(Keyring(options.key, host.store.keys), limits)
+        guard = Guard(Keyring(options.key, options.executor_token, host.store.keys), limits)
         repeats = Repeats(host.store.requests, settings.repeatable_h)
         waiters = Waiters()
         answers = Answers(options.prefect_url)
@@ -113,7 +114,7 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
             ages = _queue_ages(options)
             alarm = Alarm(host.store, once)
             pruner = Pruner(host.store.retention, load(RetentionSettings))
-            behind = (epochs, alarm, _span_mover(host, options, once), pruner)
+            behind = (epochs, alarm, _SpanRounds(host.store, once), pruner)
             repeats.open(host.background)
             feed.open(host.background)
             observer.open(host.background)
@@ -217,9 +218,21 @@ def _queue_ages(options: ApiOptions) -> QueueAges:
     return QueueAges(*urls, load(LegacySettings), load(CelerySettings))
 
 
-def _span_mover(host: FlowHost, options: ApiOptions, once: Once) -> SpanMover:
-    stream = SpanStream(options.endpoints.redis_url, host.lease.owner)
-    return SpanMover(stream, host.store, load(TraceSettings), once)
+class _SpanRounds:
+    """Has one API process at a time forget old spans."""
+
+    def __init__(self, store: Store, once: Once) -> None:
+        self._retention, self._once = SpanRetention(store.spans, load(TraceSettings)), once
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        while True:
+            try:
+                if await self._once.is_first("tidy spans", _SPANS_EVERY_S):
+                    await self._retention.round()
+            except PlatformError as error:
+                structlog.get_logger().warning("old spans not forgotten", reason=str(error))
+            await asyncio.sleep(_SPANS_EVERY_S)
 
 
 def _start_one(starter: Starter, evaluation_id: str, evaluation: Evaluation) -> None:

@@ -21,6 +21,7 @@ from crucible.errors import CrucibleError, InputError, ServiceUnavailable
 from crucible.logging import configure_logging
 from crucible.settings import ScheduleSettings, Settings, load
 from crucible.telemetry.metrics_server import metrics_served
+from crucible.telemetry.process import api_of_process, tracing
 from flows.abandoned import Abandoned
 from flows.endings import block_endings, call_on_ending
 from flows.evaluate import evaluate
@@ -42,7 +43,6 @@ from flows.parity_sweep import parity_sweep
 from flows.rollout import rollout
 from flows.session import prefect_session
 from flows.worker import Offer, WarmWorker
-from tasks.traced_process import traced_process
 
 READY_LINE = "CRUCIBLE_READY"
 
@@ -64,7 +64,7 @@ def main() -> int:
         options = flow_options(load(Settings))
         with (
             metrics_served(),
-            traced_process(_PROCESS, options.endpoints.redis_url),
+            tracing(_PROCESS, api_of_process()),
             temporary_settings({PREFECT_WORKER_QUERY_SECONDS: settings.poll_s}),
         ):
             asyncio.run(_serve(options, settings))

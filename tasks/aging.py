@@ -36,7 +36,7 @@ class Aging:
     def tick(self) -> int | None:
         """Lets rise what has waited; returns how many, or null where the last tick is less than a period ago.
 
-        All workers of a leg share their ticks. Raises redis-py's errors when Redis cannot be reached.
+        All workers of a leg share their ticks. Raises ``ServiceUnavailable`` when Redis cannot be used.
         """
         risen = int(self._age(self._keys, self._arguments))
         if risen > 0:

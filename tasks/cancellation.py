@@ -13,7 +13,7 @@ from crucible.errors import ServiceUnavailable
 from crucible.models import LEGS, Leg
 from executors.killer import Killer
 from tasks.claims import claim_key, mark_key, mark_keys
-from tasks.connections import connect_async, unavailable
+from tasks.connections import connect_async
 from tasks.streams import place_in
 
 CANCELS = "crucible:cancels"
@@ -33,7 +33,6 @@ class Cancellations:
     """The marks as a flow host uses them, and the executors' kill, for programs whose worker is not there."""
 
     def __init__(self, redis_url: str, killers: Killers) -> None:
-        self._url = redis_url
         self._redis = connect_async(redis_url)
         self._killers = killers
         self._last: str | None = None
@@ -44,16 +43,13 @@ class Cancellations:
         All or none of up to a thousand; raises ``ServiceUnavailable`` when Redis does not answer.
         """
         marked = list(ids)
-        try:
-            for start in range(0, len(marked), _IDS_IN_ENTRY):
-                await self._mark(marked[start : start + _IDS_IN_ENTRY])
-        except ServiceUnavailable as error:
-            raise unavailable(self._url, "marks of what was cancelled", error) from error
+        for start in range(0, len(marked), _IDS_IN_ENTRY):
+            await self._mark(marked[start : start + _IDS_IN_ENTRY])
 
     async def marked(self, run_ids: Collection[str]) -> set[str]:
         """Which of ``run_ids``, or of sweeps, were cancelled, by themselves or with their evaluation.
 
-        Raises redis-py's errors when Redis cannot be reached.
+        Raises ``ServiceUnavailable`` when Redis cannot be used.
         """
         asked = list(run_ids)
         if not asked:

@@ -97,7 +97,7 @@ class QueueBooks:
 class Claims:
     """The claims of one worker process on one leg. Safe to use from several threads.
 
-    Every method raises redis-py's errors when Redis cannot be reached; the run is then neither
+    Every method raises ``ServiceUnavailable`` when Redis cannot be used; the run is then neither
     answered nor lost, because its claim expires and its sender sends it again.
     """
 

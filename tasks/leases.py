@@ -49,7 +49,7 @@ class Lease:
         await self._redis.aclose()
 
     async def alive(self, owners: Collection[str]) -> set[str]:
-        """Which of ``owners`` have a lease. Raises redis-py's errors when Redis cannot be reached."""
+        """Which of ``owners`` have a lease. Raises ``ServiceUnavailable`` when Redis cannot be used."""
         asked = list(owners)
         if not asked:
             return set()
@@ -74,7 +74,7 @@ class Departed:
     async def among(self, owners: Collection[str]) -> list[str]:
         """Who of ``owners`` is dead; the own one never is. To be asked again and again.
 
-        Raises redis-py's errors when Redis cannot be reached.
+        Raises ``ServiceUnavailable`` when Redis cannot be used.
         """
         missing = set(owners) - await self._lease.alive(owners) - {self._lease.owner}
         now = time.monotonic()

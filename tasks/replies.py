@@ -61,7 +61,7 @@ class ReplyReader:
     async def claims_alive(self, run_ids: Iterable[str], leg: Leg) -> set[str]:
         """Which of ``run_ids`` a worker has in hand on ``leg``; the others may be sent again.
 
-        Raises redis-py's errors when Redis cannot be reached.
+        Raises ``ServiceUnavailable`` when Redis cannot be used.
         """
         asked = list(run_ids)
         if not asked:
@@ -76,7 +76,7 @@ class ReplyReader:
     async def forget(self, run_ids: Iterable[str]) -> None:
         """Let Redis drop the kept answers of runs; that they were answered it remembers.
 
-        Raises redis-py's errors when Redis cannot be reached; the answers are then kept until they expire.
+        Raises ``ServiceUnavailable`` when Redis cannot be used; the answers are then kept until they expire.
         """
         pipeline = self._redis.pipeline(transaction=False)
         for run_id in run_ids:

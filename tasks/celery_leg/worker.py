@@ -12,8 +12,8 @@ from celery import Celery, signals
 from crucible.errors import CrucibleError, ServiceUnavailable, SettingsError
 from crucible.settings import BreakerSettings, CelerySettings, QueueSettings, Settings, load
 from crucible.telemetry.context import TRACEPARENT
-from crucible.telemetry.handing import TakeSpans
 from crucible.telemetry.metrics_server import metrics_served
+from crucible.telemetry.process import api_of_process, tracing
 from executors.client import ExecutorClient
 from executors.killer import Killer
 from tasks.aging import Aging
@@ -32,7 +32,6 @@ from tasks.resilience.breakers import breakers_of_process
 from tasks.resilience.parking import Parking
 from tasks.runner import run_one
 from tasks.service_reports import ServiceReports
-from tasks.traced_process import traced_process
 from tasks.worker_process import (
     STOP_WITHIN_S,
     WorkerOptions,
@@ -53,9 +52,7 @@ class CeleryWorker:
     that waits for it when its claim is over.
     """
 
-    def __init__(
-        self, options: WorkerOptions, settings: CelerySettings, broker_url: str, take_spans: TakeSpans
-    ) -> None:
+    def __init__(self, options: WorkerOptions, settings: CelerySettings, broker_url: str) -> None:
         self._broker_url, self._concurrency = broker_url, settings.concurrency
         self._redis = connect(options.redis_url, settings.concurrency + 3)
         self._claims = Claims(self._redis, "celery", options.name, options.terms)
@@ -66,7 +63,6 @@ class CeleryWorker:
             options.retry_s,
             settings.concurrency,
             breakers_of_process(options.redis_url).of_executor,
-            take_spans,
         )
         self._executor = Parking(executor, load(BreakerSettings).park_s, self._claims.cancelled)
         killer = Killer([settings.executor_url], options.executor_token)
@@ -178,8 +174,8 @@ def main() -> int:
         if broker_url is None:
             raise SettingsError("CRUCIBLE_CELERY_REDIS_URL is not set; the Celery worker needs its broker")
         start_log(options.name)
-        with metrics_served(), traced_process(options.name, options.redis_url) as outbox:
-            return CeleryWorker(options, settings, broker_url, outbox.put).run()
+        with metrics_served(), tracing(options.name, api_of_process()):
+            return CeleryWorker(options, settings, broker_url).run()
     except CrucibleError as error:
         sys.stderr.write(f"celery worker: {error}\n")
         return 2

@@ -12,8 +12,8 @@ import structlog
 
 from crucible.errors import CrucibleError, InputError, ServiceUnavailable
 from crucible.settings import LegacySettings, QueueSettings, load
-from crucible.telemetry.handing import TakeSpans
 from crucible.telemetry.metrics_server import metrics_served
+from crucible.telemetry.process import api_of_process, tracing
 from executors.client import ExecutorClient
 from executors.killer import Killer
 from tasks.aging import Aging
@@ -26,7 +26,6 @@ from tasks.legacy_leg.queue import LegacyQueue
 from tasks.resilience.breakers import breakers_of_process
 from tasks.runner import run_one
 from tasks.service_reports import ServiceReports
-from tasks.traced_process import traced_process
 from tasks.worker_process import (
     STOP_WITHIN_S,
     WorkerOptions,
@@ -47,7 +46,7 @@ class LegacyWorker:
     reaper of another worker when its lease is over.
     """
 
-    def __init__(self, options: WorkerOptions, settings: LegacySettings, take_spans: TakeSpans) -> None:
+    def __init__(self, options: WorkerOptions, settings: LegacySettings) -> None:
         self._settings, self._renew_every_s = settings, options.renew_every_s
         self._redis = connect(options.redis_url, settings.concurrency + 4)
         self._queue = LegacyQueue(self._redis, settings, options.terms.lease_ms)
@@ -59,7 +58,6 @@ class LegacyWorker:
             options.retry_s,
             settings.concurrency,
             breakers.of_executor,
-            take_spans,
         )
         killer = Killer(settings.executor_urls, options.executor_token)
         self._watch = CancelWatch(self._redis, self._claims, killer)
@@ -142,8 +140,8 @@ def main() -> int:
     try:
         options, settings = options_from_environment(), load(LegacySettings)
         start_log(options.name)
-        with metrics_served(), traced_process(options.name, options.redis_url) as outbox:
-            _work(LegacyWorker(options, settings, outbox.put))
+        with metrics_served(), tracing(options.name, api_of_process()):
+            _work(LegacyWorker(options, settings))
     except CrucibleError as error:
         sys.stderr.write(f"legacy worker: {error}\n")
         return 2
