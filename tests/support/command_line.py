@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ import psutil
 
 from deployments.stack import ServiceStatus, StackState, read_state
 from tests.support import stores
+from tests.support.stack_times import starting
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240
@@ -118,7 +119,8 @@ class CommandLine:
 
     def run(self, *words: str | Path, stdin: str = "") -> Done:
         """Runs a command to its end."""
-        return self.start(*words).ended(stdin)
+        with starting(str(self.home)) if words[0] == "up" else nullcontext():
+            return self.start(*words).ended(stdin)
 
     def state(self) -> StackState:
         """The state of the stack that is up."""

@@ -1,0 +1,61 @@
+"""Hooks of pytest: which tests need what, and which of them have to run in the same process.
+
+Marks what needs a stack, Docker or a browser, so that ``make test-quick`` can leave it out. Under pytest-xdist
+the tests of a group run in one process, in order: those of a file, or all that use one costly thing.
+"""
+
+from collections.abc import Generator, Iterable
+
+import pytest
+
+SHARED_STACK = "shared stack"
+NEEDS = {"crucible": "stack", "daemon": "docker", "browser": "browser"}
+"""The mark of a test by a fixture that it uses, of those in ``tests/conftest.py`` and beside it."""
+
+LONGEST_FIRST = ("test_composition", SHARED_STACK, "test_drill", "test_parity_sweep", "test_runbook")
+"""Groups that begin first, for nothing would be left to do beside one of them at the end."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Mark and group all tests before others choose by that, and order them when pytest has."""
+    for item in items:
+        for mark in _needs(item):
+            item.add_marker(mark)
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    yield
+    items.sort(key=_rank)
+
+
+def _group(item: pytest.Item) -> str:
+    """The name of the group of those tests that share a process."""
+    if _is_shared(item, "crucible"):
+        return SHARED_STACK
+    return " ".join(filter(None, (item.path.stem, _backend(item))))
+
+
+def _needs(item: pytest.Item) -> Iterable[str]:
+    yield from (mark for fixture, mark in NEEDS.items() if _is_shared(item, fixture))
+    if _backend(item) == "docker":
+        yield "docker"
+
+
+def _is_shared(item: pytest.Item, fixture: str) -> bool:
+    """Whether a test uses the fixture of that name which is in a conftest.py, not one of its own."""
+    info = getattr(item, "_fixtureinfo", None)
+    found = info.name2fixturedefs.get(fixture) if info else None
+    return bool(found) and not found[-1].baseid.endswith(".py")
+
+
+def _backend(item: pytest.Item) -> str:
+    """The sandbox that a test is run on, where it is run on several: each is opened once."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return str(parameters.get("sandbox", parameters.get("executor", "")))
+
+
+def _rank(item: pytest.Item) -> tuple[int, int]:
+    group = _group(item)
+    if group in LONGEST_FIRST:
+        return 0, LONGEST_FIRST.index(group)
+    order = ("docker", "stack", "browser")
+    return 1, next((number for number, mark in enumerate(order) if item.get_closest_marker(mark)), len(order))
