@@ -63,7 +63,9 @@ def test_compiling_is_told_of_by_itself(service: ExecutorService, language: str)
     assert {"compile", "sandbox run"} <= set(spans)
 
 
-@pytest.mark.parametrize("traceparent", [None, "garbage", place(sampled=False)])
+@pytest.mark.parametrize(
+    "traceparent", [None, "garbage", place(sampled=False)], ids=["none", "garbage", "unsampled"]
+)
 def test_without_a_sampled_trace_nothing_is_handed_over(
     service: ExecutorService, traceparent: str | None
 ) -> None:

@@ -1,7 +1,8 @@
 """Hooks of pytest: which tests need what, and which of them have to run in the same process.
 
-Marks what needs a stack, Docker or a browser, so that ``make test-quick`` can leave it out. Under pytest-xdist
-the tests of a group run in one process, in order: those of a file, or all that use one costly thing.
+Marks what needs a stack, Docker or a browser, so that ``make test-quick`` can leave it out. Under
+pytest-xdist the tests of a group run in one process, in order: those of a file, or all that use the shared
+stack.
 """
 
 from collections.abc import Generator, Iterable

@@ -10,9 +10,10 @@ import pytest
 
 from api.languages import Languages
 from api.readiness import Readiness
-from crucible.store import Store, sqlite_url
+from crucible.store import Store
 from flows.host import Endpoints
 from tests.support.api import Api
+from tests.support.stores import copied_store
 from tests.support.stub_executor import TOKEN, StubExecutor
 from tests.support.valkey import free_port
 
@@ -36,7 +37,7 @@ def still_minute(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """An empty store."""
-    opened = await Store.open(sqlite_url(tmp_path / "store.db"))
+    opened = await Store.open(copied_store(tmp_path / "store.db"))
     yield opened
     await opened.close()
 
