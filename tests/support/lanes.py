@@ -9,11 +9,13 @@ from collections.abc import Generator, Iterable
 
 import pytest
 
-SHARED_STACK = "shared stack"
-NEEDS = {"crucible": "stack", "daemon": "docker", "browser": "browser"}
-"""The mark of a test by a fixture that it uses, of those in ``tests/conftest.py`` and beside it."""
+NEEDS = {"crucible": "stack", "drifted": "stack", "daemon": "docker", "browser": "browser"}
+"""The mark of a test by a fixture that it uses, of those in a conftest.py."""
 
-LONGEST_FIRST = ("test_composition", SHARED_STACK, "test_drill", "test_parity_sweep", "test_runbook")
+SHARED = {"crucible": "shared stack", "drifted": "drifted stack"}
+"""The group of a test by such a fixture."""
+
+LONGEST_FIRST = ("test_composition", SHARED["crucible"], "test_drill", "test_parity_sweep", "test_runbook")
 """Groups that begin first, for nothing would be left to do beside one of them at the end."""
 
 
@@ -30,8 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
 
 def _group(item: pytest.Item) -> str:
     """The name of the group of those tests that share a process."""
-    if _is_shared(item, "crucible"):
-        return SHARED_STACK
+    for fixture, group in SHARED.items():
+        if _is_shared(item, fixture):
+            return group
     return " ".join(filter(None, (item.path.stem, _backend(item))))
 
 
