@@ -12,8 +12,6 @@ from tests.support.composition import Composition, composition
 from tests.support.docker_daemon import build_images
 from tests.support.machine import locked
 
-pytestmark = pytest.mark.timeout(1800)
-
 NAME = "executor-1"
 
 ASK = """

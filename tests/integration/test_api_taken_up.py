@@ -11,9 +11,9 @@ from deployments.stack import StackState
 from tests.support.command_line import CommandLine
 from tests.support.stacks import bearer, client_of
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
-_WITHIN_S = 120.0
+_WITHIN_S = 240.0
 _SLOW = "import time; time.sleep(2); print('late')"
 
 

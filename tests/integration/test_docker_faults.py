@@ -24,7 +24,7 @@ from executors.sandbox.interface import Program, Stage
 from tests.support.docker_daemon import Daemon
 from tests.support.programs import QUICK, processes_with, python, shell
 
-_PATIENCE_S = 60
+_PATIENCE_S = 240
 _LEAVES_A_CONTAINER = """
 import asyncio, sys
 from executors.sandbox.docker.sandbox import DockerSandbox

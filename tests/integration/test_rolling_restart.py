@@ -14,7 +14,7 @@ from tests.support.command_line import CommandLine
 from tests.support.stacks import client_of
 from tests.support.waiting import patiently
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.stack
 
 IN_ORDER = (
     *("executor-1", "executor-2", "executor-3", "legacy-worker-1", "legacy-worker-2", "celery-worker"),

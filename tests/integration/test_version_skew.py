@@ -19,7 +19,7 @@ from tests.support.command_line import ROOT, CommandLine
 from tests.support.stacks import client_of
 from tests.support.waiting import patiently
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
 OLD = "7337a143ab554492c1a505ba500b75e469bf7b0e"
 """The version before traces, keys and the dashboard; its messages carry no trace."""

@@ -19,7 +19,7 @@ from executors.sandbox.docker.daemon import connected
 from tests.support.machine import locked, shared, shared_folder
 from tests.support.waiting import patiently
 
-_PATIENCE_S = 120
+_PATIENCE_S = 240
 
 
 @contextmanager
