@@ -84,7 +84,8 @@ def far_from_now() -> str:
 class CommandLine:
     """``crucible`` with a home, and settings given as the environment without ``CRUCIBLE_``.
 
-    Its stack sweeps by itself when no test runs any more, whatever the time of day is now.
+    Its stack sweeps by itself when no test runs any more, whatever the time of day is now, and may take long to
+    start on a machine that starts others.
     """
 
     def __init__(self, home: Path, **settings: str) -> None:
@@ -92,7 +93,7 @@ class CommandLine:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("CRUCIBLE_")}
         if stores.on_postgres() and "DATABASE_URL" not in settings:
             settings["DATABASE_URL"] = stores.keep_in_postgres(home)
-        settings.setdefault("SCHEDULE_CRON", far_from_now())
+        settings = {"SCHEDULE_CRON": far_from_now(), "START_TIMEOUT_S": str(PATIENCE_S)} | settings
         given = {f"CRUCIBLE_{name}": value for name, value in settings.items()}
         self._environment = {**ours, "CRUCIBLE_HOME": str(home), **given}
         self._started: list[Running] = []
