@@ -9,7 +9,8 @@ import pytest
 from deployments.images.__main__ import TARGETS
 from executors.sandbox.docker.daemon import connected
 from tests.support.composition import ROOT, VERSION, Composition, composition
-from tests.support.docker_daemon import building
+from tests.support.docker_daemon import have_base_image
+from tests.support.machine import locked
 
 BUILT = "acceptance"
 """The tag that stays, so that the next run need not build again what has not changed."""
@@ -22,8 +23,9 @@ def images(daemon: str) -> Iterator[dict[str, str]]:
     Without toolchains, which take long and are Debian's: what is run is in Python, Bash and Perl.
     """
     command = (sys.executable, "-m", "deployments.images", "--version", BUILT, "--toolchains", "")
+    have_base_image()
     client = connected()
-    with building():
+    with locked("composition-images"):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{daemon}: {done.stdout[-4000:]}{done.stderr}"
         for name in TARGETS.values():

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import docker
@@ -20,6 +21,8 @@ from tests.support.machine import locked, shared, shared_folder
 from tests.support.waiting import patiently
 
 _PATIENCE_S = 240
+_BUILDS_AT_ONCE = 3
+"""For most of the time a build waits for its packages."""
 
 
 @contextmanager
@@ -36,20 +39,22 @@ def docker_daemon() -> Iterator[str]:
 
 def build_images(*families: str) -> None:
     """Have these images in the daemon of DOCKER_HOST; quick where nothing has changed."""
-    client = connected()
-    try:
-        with building():
-            base.ensure(client)
-            for family in families:
-                for _ in images.build(client, family):
-                    pass
-    finally:
-        client.close()
+    have_base_image()
+    with locked("sandbox-images"), ThreadPoolExecutor(_BUILDS_AT_ONCE) as builders:
+        for _ in builders.map(_build, families):
+            pass
 
 
-def building() -> AbstractContextManager[None]:
-    """Around building images: the second process that builds the same finds what the first has made."""
-    return locked("images")
+def have_base_image() -> None:
+    """Have the image of which all others are made; of two processes one gets it."""
+    with locked("base-image"), closing(connected()) as client:
+        base.ensure(client)
+
+
+def _build(family: str) -> None:
+    with closing(connected()) as client:
+        for _ in images.build(client, family):
+            pass
 
 
 def _answers() -> bool:
