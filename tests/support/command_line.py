@@ -84,8 +84,8 @@ def far_from_now() -> str:
 class CommandLine:
     """``crucible`` with a home, and settings given as the environment without ``CRUCIBLE_``.
 
-    Its stack sweeps by itself when no test runs any more, whatever the time of day is now. It may take long to
-    start, on a machine that starts others.
+    Its stack sweeps by itself when no test runs any more, whatever the time of day is now, and may take long
+    to start, as on a machine that starts others.
     """
 
     def __init__(self, home: Path, **settings: str) -> None:
