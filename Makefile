@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 # Tests wait more than they work, so more of them run at once than there are processors.
-AT_ONCE := --numprocesses 4 --dist loadgroup --no-loadscope-reorder --durations 10
+AT_ONCE := --numprocesses 4 --durations 10
 
 .DEFAULT_GOAL := help
 .PHONY: help install sweep test test-quick check format bench simulate drill chaos soak screenshots up down images secrets compose lock \

@@ -9,6 +9,8 @@ from collections.abc import Generator, Iterable
 
 import pytest
 
+from tests.support.groups import write_down
+
 NEEDS = {"crucible": "stack", "drifted": "stack", "daemon": "docker", "browser": "browser"}
 """The mark of a test by a fixture that it uses, of those in a conftest.py."""
 
@@ -20,14 +22,14 @@ LONGEST_FIRST = ("test_composition", SHARED["crucible"], "test_drill", "test_par
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Mark and group all tests before others choose by that, and order them when pytest has."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Mark all tests before others choose by that, and order and group those that are chosen."""
     for item in items:
         for mark in _needs(item):
             item.add_marker(mark)
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
     yield
     items.sort(key=_rank)
+    write_down(config, {item.nodeid: _group(item) for item in items})
 
 
 def _group(item: pytest.Item) -> str:
