@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test check format bench simulate drill chaos soak screenshots up down images secrets compose lock \
+.PHONY: help install sweep test check format bench simulate drill chaos soak strength screenshots up down images secrets compose lock \
 	parts clean
 
 help: ## List the targets
@@ -54,6 +54,9 @@ chaos: $(INSTALLED) parts ## Break every part in the middle of a sweep; prints w
 
 soak: $(INSTALLED) parts ## Put mixed load on a stack for an hour while services are killed; prints what has grown (nothing)
 	$(BIN)/python -m tests.soak
+
+strength: $(INSTALLED) parts ## Plant faults one by one and count those that tests catch; an hour, goes on where it was cut
+	$(BIN)/python -m tests.strength
 
 screenshots: $(INSTALLED) parts ## Take pictures of every page, light and dark, into docs/screenshots
 	$(BIN)/python -m tests.browser.screenshots docs/screenshots

@@ -1,0 +1,122 @@
+"""One fault after another, each against the tests that execute it."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
+from typing import Any, NamedTuple
+
+from tests.strength import hits
+from tests.strength.areas import QUICK, STACK
+from tests.strength.tree import ROOT, Tree
+
+_LEARNS_WITHIN_S = 3600
+_ENDS_WITHIN_S = 400
+_FIRST = 12
+
+
+class Stage(NamedTuple):
+    """At most so many tests, and such as took so many seconds together when nothing was wrong."""
+
+    tests: int
+    seconds: float
+    timeout_s: int
+
+
+_NEXT = Stage(tests=200, seconds=60, timeout_s=60)
+_ON_A_STACK = Stage(tests=3, seconds=60, timeout_s=240)
+
+
+class Trial:
+    """Faults given as lines ``area<TAB>name``. What is known is kept in ``work``; it goes on from there."""
+
+    def __init__(self, faults: Sequence[str], work: Path, jobs: int) -> None:
+        self._faults = [each.split("\t") for each in faults]
+        self._modules = {name.partition(":")[0] for _, name in self._faults}
+        self._work, self._jobs, self._writing = work, jobs, Lock()
+        self._trees: SimpleQueue[Tree] = SimpleQueue()
+        for number in range(jobs):
+            self._trees.put(Tree(work / f"tree-{number}"))
+        self._file = work / "results.json"
+        self.results: dict[str, Any] = json.loads(self._file.read_text()) if self._file.exists() else {}
+        self._hits: dict[int, set[str]] = {}
+        self._seconds: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Learn which tests execute what, then try every fault that has no result yet."""
+        with ThreadPoolExecutor(self._jobs) as pool:
+            list(pool.map(self._learn, range(len(QUICK) + 1), [*QUICK, STACK]))
+            for folder in self._work.glob("hits-*"):
+                self._seconds |= {test: float(seconds) for seconds, test in hits.lines(folder, "passed")}
+                for number, test in hits.lines(folder, "hits-*"):
+                    self._hits.setdefault(int(number), set()).add(test)
+            list(pool.map(self._try, range(len(self._faults))))
+
+    def _learn(self, number: int, tests: Sequence[str]) -> None:
+        folder = self._work / f"hits-{number}"
+        if (folder / "done").exists():
+            return
+        folder.mkdir(exist_ok=True)
+        tree = self._trees.get()
+        tree.restore(self._modules)
+        names = {name: index for index, (_, name) in enumerate(self._faults)}
+        for module in self._modules:
+            tree.change(module, names)
+        there = [each for each in tests if (ROOT / each).exists()]
+        done = tree.test(there, _LEARNS_WITHIN_S, "--timeout=600", hits_in=folder)
+        (folder / "done").write_text(done.output)
+        tree.restore(self._modules)
+        self._trees.put(tree)
+
+    def _try(self, number: int) -> None:
+        area, name = self._faults[number]
+        if name in self.results:
+            return
+        tree, module = self._trees.get(), name.partition(":")[0]
+        tree.restore(self._modules)
+        result = self._caught(tree, number) if tree.change(module, {name: None}) else {"outcome": "gone"}
+        tree.restore([module])
+        self._trees.put(tree)
+        with self._writing:
+            self.results[name] = {"area": area, **result}
+            new = self._file.with_suffix(".new")
+            new.write_text(json.dumps(self.results, indent=1))
+            new.rename(self._file)
+
+    def _caught(self, tree: Tree, number: int) -> dict[str, Any]:
+        executing = [each for each in self._hits.get(number, ()) if each in self._seconds]
+        on_a_stack = [each for each in executing if each.startswith(STACK)]
+        quick = sorted({*executing} - {*on_a_stack}, key=self._seconds.__getitem__)
+        stages = (
+            (quick[:_FIRST], _NEXT),
+            (self._nearest(quick[_FIRST:], _NEXT), _NEXT),
+            (self._nearest(on_a_stack, _ON_A_STACK), _ON_A_STACK),
+        )
+        tried: list[str] = []
+        for tests, stage in stages:
+            tried += tests
+            if not tests:
+                continue
+            done = tree.test(tests, _ENDS_WITHIN_S, "-x", "--tb=no", f"--timeout={stage.timeout_s}")
+            if done.code != 0:
+                lines = done.output.splitlines() or [""]
+                failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+                by = (
+                    "tests did not end"
+                    if done.code is None
+                    else [*failed, f"exit {done.code}: {lines[-1]}"][0]
+                )
+                return {"outcome": "caught", "by": by}
+        return {"outcome": "survived", "executed_by": len(executing), "tried": tried}
+
+    def _nearest(self, tests: Sequence[str], stage: Stage) -> list[str]:
+        """Those that execute the fewest other faults: they are more likely to be about this one."""
+        width = {test: sum(test in each for each in self._hits.values()) for test in tests}
+        nearest, seconds = [], 0.0
+        for test in sorted(tests, key=lambda each: (width[each], self._seconds[each])):
+            seconds += self._seconds[test]
+            if not nearest or seconds <= stage.seconds:
+                nearest.append(test)
+        return nearest[: stage.tests]
