@@ -1,7 +1,7 @@
 """One fault after another, each against the tests that execute it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 from tests.strength import hits
 from tests.strength.areas import QUICK, STACK
-from tests.strength.tree import ROOT, Tree
+from tests.strength.tree import ROOT, Done, Tree
 
 _LEARNS_WITHIN_S = 3600
 _ENDS_WITHIN_S = 400
-_FIRST = 12
 
 
 class Stage(NamedTuple):
@@ -25,6 +24,7 @@ class Stage(NamedTuple):
     timeout_s: int
 
 
+_FIRST = Stage(tests=12, seconds=10, timeout_s=60)
 _NEXT = Stage(tests=200, seconds=60, timeout_s=60)
 _ON_A_STACK = Stage(tests=3, seconds=60, timeout_s=240)
 
@@ -87,36 +87,34 @@ class Trial:
 
     def _caught(self, tree: Tree, number: int) -> dict[str, Any]:
         executing = [each for each in self._hits.get(number, ()) if each in self._seconds]
-        on_a_stack = [each for each in executing if each.startswith(STACK)]
-        quick = sorted({*executing} - {*on_a_stack}, key=self._seconds.__getitem__)
-        stages = (
-            (quick[:_FIRST], _NEXT),
-            (self._nearest(quick[_FIRST:], _NEXT), _NEXT),
-            (self._nearest(on_a_stack, _ON_A_STACK), _ON_A_STACK),
-        )
+        on_a_stack = {each for each in executing if each.startswith(STACK)}
         tried: list[str] = []
-        for tests, stage in stages:
+        for stage in (_FIRST, _NEXT, _ON_A_STACK):
+            among = on_a_stack if stage is _ON_A_STACK else {*executing} - on_a_stack - {*tried}
+            tests = self._nearest(among, stage)
             tried += tests
             if not tests:
                 continue
             done = tree.test(tests, _ENDS_WITHIN_S, "-x", "--tb=no", f"--timeout={stage.timeout_s}")
             if done.code != 0:
-                lines = done.output.splitlines() or [""]
-                failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
-                by = (
-                    "tests did not end"
-                    if done.code is None
-                    else [*failed, f"exit {done.code}: {lines[-1]}"][0]
-                )
-                return {"outcome": "caught", "by": by}
+                return {"outcome": "caught", "by": _why(done)}
         return {"outcome": "survived", "executed_by": len(executing), "tried": tried}
 
-    def _nearest(self, tests: Sequence[str], stage: Stage) -> list[str]:
+    def _nearest(self, tests: Collection[str], stage: Stage) -> list[str]:
         """Those that execute the fewest other faults: they are more likely to be about this one."""
         width = {test: sum(test in each for each in self._hits.values()) for test in tests}
-        nearest, seconds = [], 0.0
+        nearest: list[str] = []
+        left_s = stage.seconds
         for test in sorted(tests, key=lambda each: (width[each], self._seconds[each])):
-            seconds += self._seconds[test]
-            if not nearest or seconds <= stage.seconds:
+            if len(nearest) < stage.tests and (not nearest or self._seconds[test] <= left_s):
                 nearest.append(test)
-        return nearest[: stage.tests]
+                left_s -= self._seconds[test]
+        return nearest
+
+
+def _why(done: Done) -> str:
+    if done.code is None:
+        return "tests did not end"
+    lines = done.output.splitlines() or [""]
+    failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    return failed[0] if failed else f"exit {done.code}: {lines[-1]}"
