@@ -19,14 +19,16 @@ _ENDS_WITHIN_S = 400
 class Stage(NamedTuple):
     """At most so many tests, and such as took so many seconds together when nothing was wrong."""
 
+    name: str
     tests: int
     seconds: float
     timeout_s: int
 
 
-_FIRST = Stage(tests=12, seconds=10, timeout_s=60)
-_NEXT = Stage(tests=200, seconds=60, timeout_s=60)
-_ON_A_STACK = Stage(tests=3, seconds=60, timeout_s=240)
+_STAGES = (
+    (Stage("first", tests=12, seconds=10, timeout_s=60), Stage("next", tests=200, seconds=60, timeout_s=60)),
+    (Stage("on a stack", tests=3, seconds=60, timeout_s=240),),
+)
 
 
 class Trial:
@@ -45,17 +47,19 @@ class Trial:
         self._seconds: dict[str, float] = {}
 
     def run(self) -> None:
-        """Learn which tests execute what, then try every fault that has no result yet."""
+        """Try every fault that has no result yet; on a stack only what has survived all else."""
+        numbers = range(len(self._faults))
         with ThreadPoolExecutor(self._jobs) as pool:
-            list(pool.map(self._learn, range(len(QUICK) + 1), [*QUICK, STACK]))
-            for folder in self._work.glob("hits-*"):
-                self._seconds |= {test: float(seconds) for seconds, test in hits.lines(folder, "passed")}
-                for number, test in hits.lines(folder, "hits-*"):
-                    self._hits.setdefault(int(number), set()).add(test)
-            list(pool.map(self._try, range(len(self._faults))))
+            for number, groups in enumerate((QUICK, (STACK,))):
+                list(pool.map(self._learn, (f"hits-{number}-{each}" for each in range(len(groups))), groups))
+                for folder in self._work.glob("hits-*"):
+                    self._seconds |= {test: float(seconds) for seconds, test in hits.lines(folder, "passed")}
+                    for index, test in hits.lines(folder, "hits-*"):
+                        self._hits.setdefault(int(index), set()).add(test)
+                list(pool.map(self._try, numbers, [_STAGES[number]] * len(numbers)))
 
-    def _learn(self, number: int, tests: Sequence[str]) -> None:
-        folder = self._work / f"hits-{number}"
+    def _learn(self, name: str, tests: Sequence[str]) -> None:
+        folder = self._work / name
         if (folder / "done").exists():
             return
         folder.mkdir(exist_ok=True)
@@ -70,13 +74,17 @@ class Trial:
         tree.restore(self._modules)
         self._trees.put(tree)
 
-    def _try(self, number: int) -> None:
+    def _try(self, number: int, stages: Sequence[Stage]) -> None:
         area, name = self._faults[number]
-        if name in self.results:
+        known = self.results.get(name, {"area": area, "outcome": "survived", "tried": []})
+        if known["outcome"] != "survived" or stages[-1].name in known["tried"]:
             return
         tree, module = self._trees.get(), name.partition(":")[0]
         tree.restore(self._modules)
-        result = self._caught(tree, number) if tree.change(module, {name: None}) else {"outcome": "gone"}
+        if tree.change(module, {name: None}):
+            result = self._caught(tree, number, stages, known["tried"])
+        else:
+            result = {"outcome": "gone"}
         tree.restore([module])
         self._trees.put(tree)
         with self._writing:
@@ -85,27 +93,27 @@ class Trial:
             new.write_text(json.dumps(self.results, indent=1))
             new.rename(self._file)
 
-    def _caught(self, tree: Tree, number: int) -> dict[str, Any]:
-        executing = [each for each in self._hits.get(number, ()) if each in self._seconds]
-        on_a_stack = {each for each in executing if each.startswith(STACK)}
-        tried: list[str] = []
-        for stage in (_FIRST, _NEXT, _ON_A_STACK):
-            among = on_a_stack if stage is _ON_A_STACK else {*executing} - on_a_stack - {*tried}
-            tests = self._nearest(among, stage)
-            tried += tests
+    def _caught(
+        self, tree: Tree, number: int, stages: Sequence[Stage], tried: Sequence[str]
+    ) -> dict[str, Any]:
+        executing = {each for each in self._hits.get(number, ()) if each in self._seconds}
+        for stage in stages:
+            tests = self._nearest(executing - {*tried}, stage)
+            tried = [*tried, stage.name, *tests]
             if not tests:
                 continue
-            done = tree.test(tests, _ENDS_WITHIN_S, "-x", "--tb=no", f"--timeout={stage.timeout_s}")
+            done = tree.test(tests, _ENDS_WITHIN_S, "-x", "--tb=line", f"--timeout={stage.timeout_s}")
             if done.code != 0:
-                return {"outcome": "caught", "by": _why(done)}
+                return {"outcome": "caught", "stage": stage.name, "by": _why(done)}
         return {"outcome": "survived", "executed_by": len(executing), "tried": tried}
 
     def _nearest(self, tests: Collection[str], stage: Stage) -> list[str]:
         """Those that execute the fewest other faults: they are more likely to be about this one."""
-        width = {test: sum(test in each for each in self._hits.values()) for test in tests}
+        of_stage = [each for each in tests if each.startswith(STACK) == (stage in _STAGES[1])]
+        width = {test: sum(test in each for each in self._hits.values()) for test in of_stage}
         nearest: list[str] = []
         left_s = stage.seconds
-        for test in sorted(tests, key=lambda each: (width[each], self._seconds[each])):
+        for test in sorted(width, key=lambda each: (width[each], self._seconds[each])):
             if len(nearest) < stage.tests and (not nearest or self._seconds[test] <= left_s):
                 nearest.append(test)
                 left_s -= self._seconds[test]
