@@ -1,37 +1,33 @@
 """Copies of the working tree, in which expressions are marked, faults are planted and tests run."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 
-from tests.strength import hits
+from tests.strength import forks, hits
 from tests.strength.areas import NOT_RUN
 from tests.strength.faults import found
 
 ROOT = Path(__file__).parents[2]
+Runner = Callable[[str, Sequence[str], float], str | None]
+"""Given a module with a fault, names of tests, and seconds: which fails first, and why; null if none."""
+
 _ADDOPTS = "addopts=--import-mode=importlib --strict-markers"
 """Instead of the project's: no other processes, no reruns, no order of its own."""
-
-
-class Done(NamedTuple):
-    """How tests ended: ``code`` is pytest's, null when they had to be ended."""
-
-    code: int | None
-    output: str
 
 
 class Tree:
     """A copy of the working tree in ``folder``. Processes that its tests start import it, too."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._log = folder, folder / "build" / "strength.log"
         if folder.exists():
             return
         listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
@@ -39,6 +35,9 @@ class Tree:
             if name and (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
+        for compiled in ROOT.glob("[a-z]*/**/__pycache__"):
+            if (there := folder / compiled.relative_to(ROOT)).parent.exists():
+                shutil.copytree(compiled, there)
         (folder / ".venv").symlink_to(ROOT / ".venv")
 
     def change(self, module: str, changes: Mapping[str, int | None]) -> bool:
@@ -60,36 +59,53 @@ class Tree:
             if (ROOT / module).exists():
                 shutil.copy2(ROOT / module, self._folder / module)
 
-    def test(self, tests: Sequence[str], within_s: float, *options: str, hits_in: Path | None = None) -> Done:
-        """Run ``tests``, files or names; whatever they have started is ended after ``within_s``."""
-        environment = {**os.environ, "PYTHONPATH": str(self._folder), "PYTHONDONTWRITEBYTECODE": "1"}
-        if hits_in is not None:
-            environment |= {hits.FOLDER: str(hits_in)}
-            options = (*options, "-p", "tests.strength.hits")
+    def learn(self, tests: Sequence[str], hits_in: Path) -> str:
+        """Run ``tests``, files or folders, and note in ``hits_in`` which of them execute what is marked."""
+        self._start(tests, "tests.strength.hits", {hits.FOLDER: str(hits_in)}).wait()
+        return self._log.read_text(errors="replace")
+
+    @contextmanager
+    def collected(self, tests: Sequence[str]) -> Iterator[Runner]:
+        """What runs some of ``tests``, files or folders; there must be no fault yet."""
+        orders, answers = os.pipe(), os.pipe()
+        pipes = (orders[0], answers[1])
+        running = self._start(tests, "tests.strength.forks", {forks.PIPES: "{},{}".format(*pipes)}, pipes)
+        for each in pipes:
+            os.close(each)
+        with os.fdopen(orders[1], "w") as given, os.fdopen(answers[0]) as taken:
+            assert taken.readline(), self._log.read_text(errors="replace")
+
+            def run(module: str, some: Sequence[str], within_s: float) -> str | None:
+                source = (ROOT / module).read_text()
+                order = {"module": module, "source": source, "tests": some, "within_s": within_s}
+                print(json.dumps(order), file=given, flush=True)
+                failed: str | None = json.loads(taken.readline())
+                self._end_started(running.pid)
+                return failed
+
+            yield run
+        running.wait()
+
+    def _start(
+        self, tests: Sequence[str], plugin: str, variables: Mapping[str, str], pipes: Sequence[int] = ()
+    ) -> subprocess.Popen[bytes]:
         ignored = [f"--ignore={each}" for each in NOT_RUN]
-        log = self._folder / "build" / "strength.log"
-        log.parent.mkdir(exist_ok=True)
-        with log.open("w") as file:
-            running = subprocess.Popen(
-                [sys.executable, "-m", "pytest", "-o", _ADDOPTS, "-q", "-rfE", *ignored, *options, *tests],
+        there = [each for each in tests if (ROOT / each).exists()]
+        self._log.parent.mkdir(exist_ok=True)
+        with self._log.open("w") as file:
+            return subprocess.Popen(
+                [sys.executable, "-m", "pytest", "-o", _ADDOPTS, "-q", "-p", plugin, *ignored, *there],
                 cwd=self._folder,
-                env=environment,
+                env={**os.environ, "PYTHONPATH": str(self._folder), **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
+                pass_fds=pipes,
             )
-            try:
-                code = running.wait(within_s)
-            except subprocess.TimeoutExpired:
-                code = None
-                running.kill()
-                running.wait()
-                self._end_all()
-        return Done(code, log.read_text(errors="replace"))
 
-    def _end_all(self) -> None:
+    def _end_started(self, but: int) -> None:
         """End what tests have started and did not come to end: all that imports this copy."""
         for each in psutil.process_iter():
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                if each.environ().get("PYTHONPATH", "").startswith(str(self._folder)):
+                if each.pid != but and each.environ().get("PYTHONPATH", "").startswith(str(self._folder)):
                     each.kill()
