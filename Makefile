@@ -11,8 +11,8 @@ unexport PYTHONDONTWRITEBYTECODE
 AT_ONCE := --numprocesses 4 --durations 10
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test test-quick check format bench simulate drill chaos soak screenshots up down images secrets compose lock \
-	parts clean
+.PHONY: help install sweep test test-quick check format bench simulate drill chaos soak strength screenshots \
+	up down images secrets compose lock parts clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ chaos: $(INSTALLED) parts ## Break every part in the middle of a sweep; prints w
 
 soak: $(INSTALLED) parts ## Put mixed load on a stack for an hour while services are killed; prints what has grown (nothing)
 	$(BIN)/python -m tests.soak
+
+strength: $(INSTALLED) parts ## Plant faults one by one and count those that tests catch; an hour, goes on where it was cut
+	$(BIN)/python -m tests.strength
 
 screenshots: $(INSTALLED) parts ## Take pictures of every page, light and dark, into docs/screenshots
 	$(BIN)/python -m tests.browser.screenshots docs/screenshots
