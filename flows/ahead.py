@@ -17,9 +17,10 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Pending
 
 from crucible import errors
+from deployments.prefect_private.client import run_flow_run
 from flows.cancel import cancel_evaluations
 from flows.evaluate import evaluate
-from flows.flow_runs import run_here, unless_cancelled
+from flows.flow_runs import unless_cancelled
 from flows.host import current_host
 from flows.prefect_client import prefect_client
 from tasks.batch import Batch
@@ -93,4 +94,4 @@ class Registrar:
 
 
 async def _run(flow_run: FlowRun, evaluation_ids: list[str]) -> Batch:
-    return cast("Batch", await run_here(evaluate, flow_run, {"evaluation_ids": evaluation_ids, "run": 0}))
+    return cast("Batch", await run_flow_run(evaluate, flow_run, {"evaluation_ids": evaluation_ids, "run": 0}))

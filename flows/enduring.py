@@ -7,9 +7,9 @@ ledger, and what is settled stays as it is.
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, retry_if_exception
+from tenacity import AsyncRetrying
 
-from crucible.retries import Patience, told
+from crucible.retries import Patience
 from flows.prefect_client import prefect_faults
 from tasks.resilience.policy import is_platform_fault
 
@@ -23,13 +23,7 @@ _LONGEST_PAUSE_S = 10.0
 async def enduring(within_s: float, attempt: Callable[[], Awaitable[T]]) -> T:
     """What ``attempt`` returns, begun again for ``within_s`` seconds while the platform is at fault."""
     patience = Patience(within_s, _ATTEMPTS, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
-    tries = AsyncRetrying(
-        retry=retry_if_exception(is_passing_fault),
-        wait=patience.wait,
-        stop=patience.stop,
-        before_sleep=told("flow run"),
-        reraise=True,
-    )
+    tries = AsyncRetrying(**patience.options("flow run", is_passing_fault))
 
     async def once() -> T:  # tenacity awaits what it knows to be a coroutine function, and no other
         with prefect_faults():

@@ -5,19 +5,17 @@ Prefect cancels the runs of its own runners and workers; those inside a process 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
-from prefect import Flow
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import CancelledRun
-from prefect.flow_engine import run_flow_async
 from prefect.states import Cancelled
 
 from crucible import errors
@@ -80,21 +78,6 @@ class FlowRuns:
 
     async def _look(self) -> None:
         self.cancel(await _ended_by_users(self._bodies))
-
-
-async def run_here(
-    flow: Flow[..., Any],
-    flow_run: FlowRun,
-    parameters: dict[str, Any],
-    return_type: Literal["state", "result"] = "result",
-) -> Any:
-    """Run ``flow_run``, a run of ``flow``, in this process; returns and raises what the flow does."""
-    # A run that the engine knows to be a deployment's gets a thread with an event loop of its own, which
-    # blocks this one until it is connected. It would serve to suspend runs; ours cannot be.
-    as_engine_sees_it = flow_run.model_copy(update={"deployment_id": None})
-    return await run_flow_async(
-        flow, flow_run=as_engine_sees_it, parameters=parameters, return_type=return_type
-    )
 
 
 async def unless_cancelled(flow_run: Awaitable[T]) -> T:

@@ -31,7 +31,7 @@ LASTING = [
 ]
 
 
-@pytest.mark.parametrize("error", PASSING, ids=repr)
+@pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
 async def test_what_passes_is_tried_until_it_has_passed(error: Exception) -> None:
     said = [error, error, None]
 
@@ -44,7 +44,7 @@ async def test_what_passes_is_tried_until_it_has_passed(error: Exception) -> Non
     assert said == []
 
 
-@pytest.mark.parametrize("error", LASTING, ids=repr)
+@pytest.mark.parametrize("error", LASTING, ids=lambda error: type(error).__name__)
 async def test_what_does_not_pass_is_told_at_once(error: Exception) -> None:
     attempts = 0
 

@@ -7,7 +7,7 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, use_span
 from opentelemetry.util.types import Attributes
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
-from tenacity import RetryCallState, Retrying
+from tenacity import AsyncRetrying, RetryCallState, Retrying
 
 from crucible.errors import (
     CircuitOpen,
@@ -19,9 +19,14 @@ from crucible.errors import (
     StoreError,
 )
 from crucible.retries import Patience
-from tasks.resilience.policy import async_retrying, retrying
+from tasks.resilience.policy import is_platform_fault
 
 HASTY = Patience(within_s=60, attempts=4, first_pause_s=0.001, longest_pause_s=0.002)
+
+
+def retrying(dependency: str, patience: Patience) -> Retrying:
+    """What tries again where the platform was at fault."""
+    return Retrying(**patience.options(dependency, is_platform_fault))
 
 
 class Failing:
@@ -68,7 +73,7 @@ async def test_attempts_are_bounded_and_the_last_failure_is_raised() -> None:
     with pytest.raises(ServiceUnavailable, match="away"):
         retrying("part", HASTY)(failing)
     with pytest.raises(ServiceUnavailable, match="away"):
-        await async_retrying("part", HASTY)(failing.in_a_loop)
+        await AsyncRetrying(**HASTY.options("part", is_platform_fault))(failing.in_a_loop)
     assert failing.calls == 2 * HASTY.attempts
 
 
