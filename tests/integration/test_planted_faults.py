@@ -44,9 +44,12 @@ def client(state: StackState) -> Iterator[httpx.Client]:
 
 
 def services(client: httpx.Client) -> dict[Planted, dict[str, Any]]:
-    """Every background service that is reported, whether or not all are ready."""
-    document = client.get("/ready").json()
-    return {Planted(each["process"], each["name"]): each for each in document["services"]}
+    """Every background service that is reported, whether or not all are ready.
+
+    But not those that have no rounds of their own: they are named by their classes.
+    """
+    found = {Planted(each["process"], each["name"]): each for each in client.get("/ready").json()["services"]}
+    return {fault: each for fault, each in found.items() if fault.service.islower()}
 
 
 def wait(condition: Callable[[], bool], what: Callable[[], object]) -> None:
