@@ -119,12 +119,12 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
             feed.open(host.background)
             observer.open(host.background)
             async with (
+                aclosing(once),
                 aclosing(readiness),
                 aclosing(limits),
                 aclosing(feed),
                 aclosing(observer),
                 aclosing(ages),
-                aclosing(once),
                 _flows_running(host, waiters, once, behind) as starter,
             ):
                 cancel = partial(cancel_evaluations, host)
