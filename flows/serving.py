@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
@@ -40,6 +40,7 @@ from flows.offers import (
 )
 from flows.options import FlowOptions, flow_options
 from flows.parity_sweep import parity_sweep
+from flows.prefect_client import prefect_client
 from flows.rollout import rollout
 from flows.session import prefect_session
 from flows.worker import Offer, WarmWorker
@@ -78,7 +79,7 @@ async def _serve(options: FlowOptions, settings: ScheduleSettings) -> None:
     """Run what is started or due until SIGTERM; what is under way is cancelled then, and settled."""
     stopping = asyncio.Event()
     call_on_ending(stopping.set)
-    async with prefect_session(), flow_host(options.endpoints, _PROCESS) as host, get_client() as client:
+    async with prefect_session(), flow_host(options.endpoints, _PROCESS) as host, prefect_client() as client:
         if await _prefect_answers(client, stopping):
             await _work(WarmWorker(host, await _offered(client, settings)), host, stopping)
 
