@@ -7,6 +7,7 @@ from api.options import options_from_environment
 from api.server import serve
 from crucible.errors import CrucibleError, InputError
 from crucible.logging import configure_logging
+from flows.embedding import is_controller
 from flows.endings import block_endings
 from tasks.traced_process import traced_process
 
@@ -19,7 +20,7 @@ def main() -> int:
     block_endings()
     configure_logging(service="api")
     try:
-        options = options_from_environment()
+        options = options_from_environment(with_controller=is_controller(__doc__))
         with traced_process("api", options.endpoints.redis_url):
             asyncio.run(serve(options))
     except CrucibleError as error:

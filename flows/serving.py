@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -21,7 +22,8 @@ from crucible.errors import CrucibleError, InputError, ServiceUnavailable
 from crucible.logging import configure_logging
 from crucible.settings import ScheduleSettings, Settings, load
 from crucible.telemetry.metrics_server import metrics_served
-from flows.abandoned import Abandoned
+from flows.controller import embedded_controller
+from flows.embedding import is_controller
 from flows.endings import block_endings, call_on_ending
 from flows.evaluate import evaluate
 from flows.evaluate_program import evaluate_program
@@ -57,6 +59,7 @@ def main() -> int:
     """Serve until SIGTERM; exit 2 on a setting that cannot be used, 4 when a needed server is away."""
     block_endings()
     configure_logging(service="flows")
+    with_controller = is_controller(__doc__)
     try:
         settings = load(ScheduleSettings)
         options = flow_options(load(Settings))
@@ -65,18 +68,23 @@ def main() -> int:
             traced_process("flows", options.endpoints.redis_url),
             temporary_settings({PREFECT_WORKER_QUERY_SECONDS: settings.poll_s}),
         ):
-            asyncio.run(_serve(options, settings))
+            asyncio.run(_serve(options, settings, with_controller=with_controller))
     except CrucibleError as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_BAD_INPUT if isinstance(error, InputError) else _EXIT_FAULT
     return 0
 
 
-async def _serve(options: FlowOptions, settings: ScheduleSettings) -> None:
+async def _serve(options: FlowOptions, settings: ScheduleSettings, *, with_controller: bool) -> None:
     """Run what is started or due until SIGTERM; what is under way is cancelled then, and settled."""
     stopping = asyncio.Event()
     call_on_ending(stopping.set)
-    async with prefect_session(), flow_host(options.endpoints) as host, get_client() as client:
+    async with (
+        prefect_session(),
+        embedded_controller(options.endpoints) if with_controller else nullcontext(),
+        flow_host(options.endpoints) as host,
+        get_client() as client,
+    ):
         if await _prefect_answers(client, stopping):
             await _work(WarmWorker(host, await _offered(client, settings)), host, stopping)
 
@@ -127,7 +135,7 @@ async def _forget_missed(client: PrefectClient, deployment_id: UUID) -> None:
 async def _work(worker: WarmWorker, host: FlowHost, stopping: asyncio.Event) -> None:
     """Have ``worker`` work until it is to stop; raises what ends it before."""
     working = asyncio.create_task(worker.start(printer=_say_ready))
-    beside = [asyncio.create_task(each) for each in (worker.follow(), Abandoned(host).run(), stopping.wait())]
+    beside = [asyncio.create_task(each) for each in (worker.follow(), stopping.wait())]
     await asyncio.wait({working, beside[-1]}, return_when=asyncio.FIRST_COMPLETED)
     if stopping.is_set():
         await worker.leave(_LEAVE_WITHIN_S)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import orjson
 import pytest
+from flows.alarm import Alarm
+from tasks.once import Once, once_key
 
 from crucible.rollout.stage import Stage
 from crucible.store import Store, sqlite_url
 from flows import alarm as alarm_module
-from flows.alarm import Alarm
-from tasks.once import Once, once_key
 from tests.support.traffic import at_stage, mismatched
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import eventually

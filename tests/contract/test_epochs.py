@@ -9,11 +9,11 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from flows.epochs import Epochs
 
 from crucible.errors import ExecutorUnavailable
 from crucible.rollout.stage import Stage
 from crucible.store import Store, sqlite_url
-from flows.epochs import Epochs
 from flows.rules import Rules
 from tests.support.traffic import at_stage
 

@@ -13,12 +13,12 @@ from typing import cast
 from uuid import uuid4
 
 import pytest
+from flows.janitor import Janitor
 
 from crucible.ids import new_evaluation_ids
 from crucible.store import Store, Submission, Ticket, sqlite_url
 from flows import janitor as janitor_module
 from flows.host import FlowHost
-from flows.janitor import Janitor
 from tasks.leases import Lease, host_key
 from tests.support.ledger import comparison, evaluation
 from tests.support.traffic import submitted

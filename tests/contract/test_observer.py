@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from tasks.once import Once
 
 from api.standing import Observer
 from crucible.rollout.stage import Stage
 from crucible.store import Store, sqlite_url
 from flows.host import Endpoints
 from tasks.events import EVENTS_KEY, EventLog
-from tasks.once import Once
 from tests.support.traffic import at_stage
 from tests.support.valkey import Valkey, free_port, valkey
 from tests.support.waiting import eventually

@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 import redis
+from tasks.once import Once
 
 from crucible.store import Store, sqlite_url
 from crucible.telemetry.lost import lost_spans
@@ -16,7 +17,6 @@ from crucible.telemetry.outbox import Outbox
 from crucible.telemetry.record import SpanRecord
 from crucible.telemetry.settings import TraceSettings
 from tasks import span_stream
-from tasks.once import Once
 from tasks.span_mover import SpanMover
 from tasks.span_stream import SPANS_KEY, SpanStream, span_writer
 from tests.support.spans import streamed

@@ -8,6 +8,7 @@ from typing import cast
 from uuid import UUID, uuid4
 
 import pytest
+from flows.abandoned import Abandoned
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
@@ -15,7 +16,6 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Running
 
 from flows import abandoned as abandoned_module
-from flows.abandoned import Abandoned
 from flows.evaluate import evaluate
 from flows.host import FlowHost, host_tag
 from flows.worker import POOL

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from api.starter import Starter
 from pydantic import SecretStr
+from tasks.once import Once
 
 from api.access import Keyring
 from api.answers import Answers
@@ -25,7 +27,6 @@ from api.languages import Languages
 from api.limits import RateLimits
 from api.readiness import Readiness
 from api.standing import Observer
-from api.starter import Starter
 from api.waiters import Waiters
 from api.wiring import Parts
 from crucible.ids import new_key_id
@@ -36,7 +37,6 @@ from flows.host import Endpoints
 from tasks.batch import cancelled
 from tasks.dead_letters import DeadLetters
 from tasks.events import EventLog
-from tasks.once import Once
 from tasks.queue_ages import QueueAges
 from tasks.resilience.shared import connect_briefly
 from tests.support.ledger import comparison

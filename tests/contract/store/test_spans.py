@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from tasks.once import Once
 
 from crucible.errors import StoreError
 from crucible.ids import new_evaluation_id, new_evaluation_ids, new_sweep_id
@@ -12,7 +13,6 @@ from crucible.telemetry.context import context_of, trace_id_of
 from crucible.telemetry.record import SpanEvent, SpanLink, SpanRecord
 from crucible.telemetry.settings import TraceSettings
 from crucible.telemetry.spans import inside
-from tasks.once import Once
 from tasks.span_mover import SpanMover
 from tasks.span_stream import SpanStream
 from tests.support.ledger import evaluation

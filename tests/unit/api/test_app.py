@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from api.starter import MOST_WAITING
 
 from api.intake import MAX_BODY_BYTES
-from api.starter import MOST_WAITING
 from tests.support.api import KEY, Api
 from tests.support.ledger import comparison, evaluation, sweep_of
 from tests.support.waiting import eventually

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
+from api.confirmer import CROWD, MOST_WAITING, Confirmer
 from structlog.testing import capture_logs
 
-from api.confirmer import CROWD, MOST_WAITING, Confirmer
 from tests.support.waiting import eventually
 
 

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from api.pruner import Pruner
+
 from crucible.settings import RetentionSettings
 from crucible.store import Store
 from tests.support.traffic import mismatched

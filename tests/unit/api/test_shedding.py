@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import pytest
+from api.starter import MOST_WAITING
 from structlog.testing import capture_logs
 
 from api.shedding import Shedding
-from api.starter import MOST_WAITING
 from crucible.models import Leg
 from crucible.rollout.stage import Route, Stage
 from crucible.store import Store

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-
 from api.starter import MOST_IN_BATCH, MOST_IN_FLIGHT, MOST_WAITING, Starter
+
 from crucible.store import Ticket
 from tests.support.waiting import eventually
 

@@ -32,7 +32,7 @@ StartFlow = Callable[[Sequence[Ticket], Callable[[str], None]], Awaitable[object
 """Runs a batch to its end; calls back with the flow run's id as soon as it has started."""
 
 
-class Starter:
+class FlowRunBatcher:
     """The queue in front of the flows. ``run`` must go on in a task that sees the flow host."""
 
     def __init__(self, start: StartFlow, gather_s: float = GATHER_S) -> None:

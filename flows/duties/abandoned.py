@@ -1,10 +1,7 @@
-"""Tells Prefect of flow runs whose process is no more: those that were started by a deployment."""
+"""Marks flow runs as crashed in Prefect whose process is no more: those that were started by a deployment."""
 
-import asyncio
 from collections.abc import Iterable
 
-import structlog
-from httpx import HTTPError
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -15,32 +12,22 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from crucible.errors import ServiceUnavailable
+from flows.duties.janitor import crash_flow_runs
 from flows.host import FlowHost, host_tag
-from flows.janitor import crash_flow_runs
 from flows.worker import POOL
 from tasks.leases import Departed
 
-_LOOK_EVERY_S = 5.0
 _UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 
-class Abandoned:
-    """``run`` must go on beside the worker. What evaluations such runs leave open is for the janitor."""
+class AbandonedFlowRuns:
+    """Finds them by the tags of their hosts. What evaluations such runs leave open is for the janitor."""
 
     def __init__(self, host: FlowHost) -> None:
         self._departed = Departed(host.lease)
 
-    async def run(self) -> None:
-        """Look again and again until cancelled; a server that is away is waited for."""
-        while True:
-            try:
-                await self._look()
-            except (HTTPError, ServiceUnavailable) as error:
-                structlog.get_logger().warning("not looked for abandoned flow runs", reason=str(error))
-            await asyncio.sleep(_LOOK_EVERY_S)
-
-    async def _look(self) -> None:
+    async def round(self) -> None:
+        """Mark those of hosts that are dead. Raises ``ServiceUnavailable`` and httpx's errors."""
         state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))
         pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
         async with get_client() as client:
