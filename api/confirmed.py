@@ -15,7 +15,7 @@ _COMPLETED = (EventKind.SETTLED, EventKind.CONFIRMED)
 
 
 class CompletedElsewhere:
-    """Reads from the ledger what an event says is complete, and each second without one: events can be lost."""
+    """Reads from the ledger what an event calls complete, and each second without one: events can be lost."""
 
     def __init__(self, store: Store, waiters: Waiters) -> None:
         self._store, self._waiters = store, waiters

@@ -77,7 +77,8 @@ async def embedded_controller(endpoints: Endpoints) -> AsyncIterator[None]:
 async def control(endpoints: Endpoints, stopping: asyncio.Event, on_working: Callable[[], object]) -> None:
     """Do the duties that this process has the leases of, until ``stopping``.
 
-    To be called inside ``prefect_session``. Raises ``StoreError`` or ``ServiceUnavailable`` when it cannot begin.
+    To be called inside ``prefect_session``. Raises
+    ``StoreError`` or ``ServiceUnavailable`` when it cannot begin.
     """
     services = BackgroundServices()
     async with (

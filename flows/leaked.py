@@ -1,7 +1,7 @@
 """Evaluations of this process that nobody in it has in hand any more.
 
-Their flow run failed, or their submission was written although its answer got lost. Only the process that owns
-them can tell them from those that wait in its queue.
+Their flow run failed, or their submission was written although its answer got lost. Only the process that
+owns them can tell them from those that wait in its queue.
 """
 
 import time

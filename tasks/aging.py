@@ -1,13 +1,10 @@
 """Aging: what waits long on a leg rises, so that a flood of what is more urgent starves nothing."""
 
-import threading
 from collections.abc import Sequence
 from typing import Literal
 
 import redis
-import structlog
 
-from crucible.errors import ServiceUnavailable
 from tasks import scripts
 
 _LOOKS_IN_A_PERIOD = 10
@@ -38,33 +35,7 @@ class Aging:
     def tick(self) -> int | None:
         """Lets rise what has waited; returns how many, or null where the last tick is less than a period ago.
 
-        All workers of a leg share their ticks. Raises redis-py's errors when Redis cannot be reached.
+        Whoever ticks the same queues shares the ticks. Raises redis-py's errors when Redis cannot be reached.
         """
         risen = int(self._age(self._keys, self._arguments))
         return None if risen == _NOT_YET else risen
-
-
-class AgingKeeper:
-    """A thread that has a worker's queues age until it is stopped."""
-
-    def __init__(self, aging: Aging) -> None:
-        self._aging = aging
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="aging", daemon=True)
-
-    def start(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stops the thread."""
-        self._stopping.set()
-
-    def _run(self) -> None:
-        log = structlog.get_logger()
-        while not self._stopping.wait(self._aging.look_every_s):
-            try:
-                if risen := self._aging.tick():
-                    log.info("aged", risen=risen)
-            except ServiceUnavailable as error:
-                log.warning("queues not aged", reason=str(error))

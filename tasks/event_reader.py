@@ -21,7 +21,7 @@ class StoredEvent:
 
 
 class EventReader:
-    """Reads the stream of events in the Redis at ``redis_url``; raises ``ServiceUnavailable`` while it is away."""
+    """Reads the stream of events at ``redis_url``. Raises ``ServiceUnavailable`` while that Redis is away."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis = connect_async(redis_url, 4)
@@ -39,7 +39,7 @@ class EventReader:
         return _read(cast("list[Entry]", found))
 
     async def next_after(self, place: str, most: int, within_s: float) -> Sequence[StoredEvent]:
-        """As ``after``, but where there are none yet, waits for the next ones, ``within_s`` seconds at most."""
+        """As ``after``; where there are none yet, the next ones are waited for, for ``within_s`` seconds."""
         block_ms = int(within_s * 1000)
         found = await self._redis.xread({EVENTS_KEY: place}, count=most, block=block_ms)
         if not found:

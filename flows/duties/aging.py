@@ -22,8 +22,9 @@ class QueueAging:
         self.every_s = min(each.look_every_s for each in self._aging.values())
 
     async def round(self) -> None:
-        """One tick of each leg for which it is time. Raises ``ServiceUnavailable`` when a Redis is away; the
-        other leg has had its tick then.
+        """One tick of each leg for which it is time.
+
+        Raises ``ServiceUnavailable`` when a Redis is away; the other leg has had its tick then.
         """
         ticks = (asyncio.to_thread(each.tick) for each in self._aging.values())
         done = await asyncio.gather(*ticks, return_exceptions=True)

@@ -16,7 +16,7 @@ class Seen(Frozen):
     """The checkpoint: the version of the rollout and the state of each breaker that were seen last."""
 
     version: int
-    breakers: dict[str, str] = {}
+    breakers: dict[str, str]
 
 
 class Changes:

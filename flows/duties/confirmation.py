@@ -33,8 +33,8 @@ _EVENTS_WITHIN_S = 5.0
 class Confirmation:
     """Confirms what the ledger has as unconfirmed; events only say that it is time to look there.
 
-    What is under way when the duty is lost goes on: whoever has it next runs the same again under the same ids,
-    and the first who is done classifies the mismatch.
+    What is under way when the duty is lost goes on. Whoever has it next runs the same again under the same
+    ids, and the first who is done classifies the mismatch.
     """
 
     def __init__(self, host: FlowHost, events: EventReader) -> None:

@@ -25,7 +25,7 @@ class Queue(Protocol):
 class Sentinels:
     """At stage ``celery`` sends one sentinel every ``sentinel_every_s`` seconds.
 
-    The checkpoint is the time of the last one. Intervals are off by as much as the clocks of controllers differ.
+    The checkpoint is the time of the last one. Intervals are off by what clocks of controllers differ.
     """
 
     def __init__(self, store: Store, queue: Queue, checkpoint: Checkpoint) -> None:

@@ -10,13 +10,12 @@ import structlog
 from celery import Celery, signals
 
 from crucible.errors import CrucibleError, ServiceUnavailable, SettingsError
-from crucible.settings import BreakerSettings, CelerySettings, QueueSettings, Settings, load
+from crucible.settings import BreakerSettings, CelerySettings, Settings, load
 from crucible.telemetry.context import TRACEPARENT
 from crucible.telemetry.handing import TakeSpans
 from crucible.telemetry.metrics_server import metrics_served
 from executors.client import ExecutorClient
 from executors.killer import Killer
-from tasks.aging import Aging, AgingKeeper
 from tasks.cancel_watch import CancelWatch
 from tasks.celery_leg.app import make_app, queue_keys
 from tasks.celery_leg.events import send_together
@@ -69,9 +68,6 @@ class CeleryWorker:
         killer = Killer([settings.executor_url], options.executor_token)
         self._watch = CancelWatch(self._redis, self._claims, killer)
         self._broker = connect(broker_url, 2)
-        age_s = load(QueueSettings).age_s
-        aging = Aging(self._broker, queue_keys(settings), "RIGHT", settings.concurrency, age_s)
-        self._aging = AgingKeeper(aging)
         self._liveness = Liveness(self._broker, queue_keys(settings), _STUCK_AFTER_S, self._end_stuck)
         self._undeliverable = Undeliverable(
             connect(broker_url, settings.concurrency + 1),
@@ -90,7 +86,6 @@ class CeleryWorker:
         self._wait_for(self._broker)
         self._keeper.start()
         self._watch.start()
-        self._aging.start()
         signals.setup_logging.connect(_keep_own_log)
         signals.worker_ready.connect(self._on_ready)
         signals.worker_shutting_down.connect(self._on_shutting_down)
@@ -157,7 +152,6 @@ class CeleryWorker:
         self._keeper.stop()
         self._liveness.stop()
         self._watch.stop()
-        self._aging.stop()
         try:
             given_back = self._claims.release()
         except ServiceUnavailable as error:

@@ -11,16 +11,15 @@ import redis
 import structlog
 
 from crucible.errors import CrucibleError, InputError, ServiceUnavailable
-from crucible.settings import LegacySettings, QueueSettings, load
+from crucible.settings import LegacySettings, load
 from crucible.telemetry.handing import TakeSpans
 from crucible.telemetry.metrics_server import metrics_served
 from executors.client import ExecutorClient
 from executors.killer import Killer
-from tasks.aging import Aging, AgingKeeper
 from tasks.cancel_watch import CancelWatch
 from tasks.claims import Claim, ClaimKeeper, Claims, ClaimState
 from tasks.connections import connect, wait_until_there
-from tasks.legacy_leg.payload import decode, queue_keys
+from tasks.legacy_leg.payload import decode
 from tasks.legacy_leg.queue import LegacyQueue
 from tasks.resilience.breakers import breakers_of_process
 from tasks.runner import run_one
@@ -61,8 +60,6 @@ class LegacyWorker:
         )
         killer = Killer(settings.executor_urls, options.executor_token)
         self._watch = CancelWatch(self._redis, self._claims, killer)
-        queues, age_s = tuple(queue_keys(settings).values()), load(QueueSettings).age_s
-        self._aging = AgingKeeper(Aging(self._redis, queues, "LEFT", settings.concurrency, age_s))
         self._stopping = threading.Event()
         self._log = structlog.get_logger()
         show_nothing_yet("legacy")
@@ -73,7 +70,6 @@ class LegacyWorker:
             return
         self._keeper.start()
         self._watch.start()
-        self._aging.start()
         names = [f"run-{number}" for number in range(self._settings.concurrency)]
         threads = [threading.Thread(target=self._serve, name=name, daemon=True) for name in names]
         for thread in threads:
@@ -136,7 +132,6 @@ class LegacyWorker:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._keeper.stop()
         self._watch.stop()
-        self._aging.stop()
         try:
             given_back = self._claims.release()
         except ServiceUnavailable as error:
