@@ -3,19 +3,16 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from pathlib import Path
 
 import orjson
 import pytest
 import redis
-from tasks.once import Once
 
 from crucible.store import Store, sqlite_url
 from crucible.telemetry.lost import lost_spans
 from crucible.telemetry.outbox import Outbox
 from crucible.telemetry.record import SpanRecord
-from crucible.telemetry.settings import TraceSettings
 from tasks import span_stream
 from tasks.span_mover import SpanMover
 from tasks.span_stream import SPANS_KEY, SpanStream, span_writer
@@ -68,17 +65,9 @@ async def moved(store: Store, number: int) -> list[int]:
     return sorted(each.duration_us for each in found)
 
 
-def mover(
-    server: Valkey, store: Store, name: str, settings: TraceSettings | None = None
-) -> "asyncio.Task[None]":
+def mover(server: Valkey, store: Store, name: str) -> "asyncio.Task[None]":
     """A mover under way."""
-    stream, settings = SpanStream(server.url, name), settings or TraceSettings()
-
-    async def move() -> None:
-        async with aclosing(Once(server.url)) as once:
-            await SpanMover(stream, store, settings, once).run()
-
-    return asyncio.create_task(move())
+    return asyncio.create_task(SpanMover(SpanStream(server.url, name), store).run())
 
 
 async def test_what_processes_write_is_in_the_store_soon_and_in_redis_no_more(
@@ -115,26 +104,6 @@ async def test_several_movers_share_the_work_and_one_that_dies_loses_nothing(
 
 def unreadable() -> float:
     return lost_spans().labels("not readable")._value.get()
-
-
-async def test_of_several_movers_one_tidies_at_a_time(
-    valkey: Valkey, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tidied, forget = [], store.spans.forget
-
-    async def forgetting(before_us: int, number: int) -> int:
-        tidied.append(before_us)
-        return await forget(before_us, number)
-
-    monkeypatch.setattr(store.spans, "forget", forgetting)
-    movers = [mover(valkey, store, name) for name in ("one", "two", "three")]
-    span_writer(valkey.url)(records(3))
-    await moved(store, 1)
-    await eventually(lambda: bool(tidied))
-    for each in movers:
-        each.cancel()
-    await asyncio.wait(movers)
-    assert len(tidied) == 1
 
 
 async def test_an_entry_that_nobody_can_read_holds_nobody_up(valkey: Valkey, store: Store) -> None:

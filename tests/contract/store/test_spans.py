@@ -3,7 +3,6 @@
 import time
 
 import pytest
-from tasks.once import Once
 
 from crucible.errors import StoreError
 from crucible.ids import new_evaluation_id, new_evaluation_ids, new_sweep_id
@@ -13,8 +12,7 @@ from crucible.telemetry.context import context_of, trace_id_of
 from crucible.telemetry.record import SpanEvent, SpanLink, SpanRecord
 from crucible.telemetry.settings import TraceSettings
 from crucible.telemetry.spans import inside
-from tasks.span_mover import SpanMover
-from tasks.span_stream import SpanStream
+from flows.duties.spans import SpanRetention
 from tests.support.ledger import evaluation
 from tests.support.spans import kept_spans
 
@@ -75,14 +73,10 @@ async def test_spans_are_forgotten_by_age_and_by_number(store: Store) -> None:
     day_us = 86_400_000_000
     old = [span(number, started_us=NOW_US - 2 * day_us) for number in range(5)]
     await store.spans.add([*old, *(span(number) for number in range(10, 20))])
-    nowhere = "redis://127.0.0.1:1/0"
-    stream, once = SpanStream(nowhere, "nobody"), Once(nowhere)
-    await SpanMover(stream, store, TraceSettings(keep_days=1), once).forget_old()
+    await SpanRetention(store.spans, TraceSettings(keep_days=1)).round()
     assert len(await store.spans.trace(TRACE)) == 10
-    await SpanMover(stream, store, TraceSettings(keep_days=1, keep_spans=4), once).forget_old()
+    await SpanRetention(store.spans, TraceSettings(keep_days=1, keep_spans=4)).round()
     assert await store.spans.trace(TRACE) == [span(number) for number in range(16, 20)]
-    await stream.aclose()
-    await once.aclose()
 
 
 async def test_an_evaluation_is_the_root_of_a_trace_from_the_moment_it_is_in_the_ledger(store: Store) -> None:

@@ -43,17 +43,17 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def api(store: Store, executor: StubExecutor) -> AsyncIterator[Api]:
-    """The API with its starter running; Redis and Prefect are not there."""
+    """The API with its batcher running; Redis and Prefect are not there."""
     languages = Languages([executor.url], TOKEN)
     nowhere = f"127.0.0.1:{free_port()}"
     endpoints = Endpoints("", f"redis://{nowhere}/0", f"redis://{nowhere}/0")
     readiness = Readiness(endpoints, f"http://{nowhere}/api", store)
     made = Api(store, languages, readiness)
-    starting = asyncio.create_task(made.starter.run())
+    starting = asyncio.create_task(made.batcher.run())
     yield made
     starting.cancel()
     made.flows.go.set()
-    await made.starter.close(within_s=5)
+    await made.batcher.close(within_s=5)
     for client in (made.client, made.stranger, made.limits, readiness):
         await client.aclose()
     languages.close()
