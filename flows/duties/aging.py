@@ -1,8 +1,7 @@
-"""Has the queues of both legs age."""
+"""Has the queues of a leg age."""
 
 import asyncio
 
-import redis
 import structlog
 
 from crucible.models import Leg
@@ -14,37 +13,26 @@ from tasks.legacy_leg.payload import queue_keys as legacy_queues
 
 
 class QueueAging:
-    """Lets what has waited long rise, in the legacy queue and in Celery's."""
+    """Lets what has waited long rise in the queues of ``leg``, which are in the Redis at ``redis_url``."""
 
-    def __init__(self, redis_url: str, celery_redis_url: str) -> None:
-        self._clients = connect(redis_url, 1), connect(celery_redis_url, 1)
-        self._aging = aging_of_legs(*self._clients)
-        self.every_s = min(each.look_every_s for each in self._aging.values())
+    def __init__(self, leg: Leg, redis_url: str) -> None:
+        self._leg = leg
+        self._redis = connect(redis_url, 1)
+        age_s = load(QueueSettings).age_s
+        if leg == "legacy":
+            legacy = load(LegacySettings)
+            queues = tuple(legacy_queues(legacy).values())
+            self._aging = Aging(self._redis, queues, "LEFT", legacy.concurrency, age_s)
+        else:
+            celery = load(CelerySettings)
+            self._aging = Aging(self._redis, celery_queues(celery), "RIGHT", celery.concurrency, age_s)
+        self.every_s = self._aging.look_every_s
 
     async def round(self) -> None:
-        """One tick of each leg for which it is time.
-
-        Raises ``ServiceUnavailable`` when a Redis is away; the other leg has had its tick then.
-        """
-        ticks = (asyncio.to_thread(each.tick) for each in self._aging.values())
-        done = await asyncio.gather(*ticks, return_exceptions=True)
-        for leg, risen in zip(self._aging, done, strict=True):
-            if isinstance(risen, BaseException):
-                raise risen
-            if risen:
-                structlog.get_logger().info("aged", leg=leg, risen=risen)
+        """One tick, if it is time. Raises ``ServiceUnavailable``."""
+        if risen := await asyncio.to_thread(self._aging.tick):
+            structlog.get_logger().info("aged", leg=self._leg, risen=risen)
 
     def close(self) -> None:
-        """Close the connections."""
-        for each in self._clients:
-            each.close()
-
-
-def aging_of_legs(legacy: redis.Redis, celery: redis.Redis) -> dict[Leg, Aging]:
-    """The queues of each leg, in the Redis that it has."""
-    of_legacy, of_celery, age_s = load(LegacySettings), load(CelerySettings), load(QueueSettings).age_s
-    keys = tuple(legacy_queues(of_legacy).values())
-    return {
-        "legacy": Aging(legacy, keys, "LEFT", of_legacy.concurrency, age_s),
-        "celery": Aging(celery, celery_queues(of_celery), "RIGHT", of_celery.concurrency, age_s),
-    }
+        """Close the connection."""
+        self._redis.close()

@@ -47,7 +47,8 @@ async def all_duties(
 
     async with AsyncExitStack() as exits:
         epochs = exits.enter_context(closing(Epochs(store, host.rules, endpoints)))
-        aging = exits.enter_context(closing(QueueAging(redis_url, endpoints.celery_redis_url)))
+        legacy = exits.enter_context(closing(QueueAging("legacy", redis_url)))
+        celery = exits.enter_context(closing(QueueAging("celery", endpoints.celery_redis_url)))
         changes = Changes(store.rollout, redis_url, host.events, checkpoint("changes"))
         exits.enter_context(closing(changes))
         alarm_within_s = _POSTING_WITHIN_S * load(WebhookSettings).within_s
@@ -60,7 +61,8 @@ async def all_duties(
             Duty("sentinels", 1.0, Sentinels(store, batcher, checkpoint("sentinels")).round),
             Duty("confirmation", 5.0, confirmation.round, wait=confirmation.wait),
             Duty("spans", 60.0, SpanRetention(store.spans, load(TraceSettings)).round),
-            Duty("aging", aging.every_s, aging.round),
+            Duty("aging of legacy", legacy.every_s, legacy.round),
+            Duty("aging of celery", celery.every_s, celery.round),
             Duty("changes", 1.0, changes.round),
             *_retention(store),
         )
