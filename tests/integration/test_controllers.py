@@ -23,6 +23,9 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 DIFFERS = "import time; print('at', time.tzname)"
 DIFFERS_CRITICALLY = "import sys, time; sys.exit(time.tzname[0] == 'JST')"
 AGREES = "print('agreed')"
+WITH_CHECKPOINT = ("alarm", "changes", "noise")
+"""Duties that note at first what was before them."""
+
 SETTINGS = {
     "FLOW_LEASE_S": "1",
     "GATE_NOISE_SHARE": "1",
@@ -48,7 +51,7 @@ class Stack:
         found: dict[str, Any] = answer.json()
         return found
 
-    def set(self, *words: str) -> None:
+    def change(self, *words: str) -> None:
         """Somebody changes the rollout."""
         done = self.command_line.run("rollout", "set", *words, "--force", "--reason", "test")
         assert done.code == 0, done.stderr
@@ -80,7 +83,8 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         state = command_line.state()
         mine = {f"CRUCIBLE_{name}": value for name, value in settings.items()}
         environment = environment_of(state, command_line.home) | mine
-        patiently(lambda: len(rows(command_line.home, "SELECT duty FROM duty_leases")) > 10)
+        begun = "SELECT duty FROM duty_leases WHERE checkpoint IS NOT NULL"
+        patiently(lambda: len(rows(command_line.home, begun)) == len(WITH_CHECKPOINT))
         other = ProcessBeside("flows.controller", environment | {"CRUCIBLE_HOME": str(tmp_path / "other")})
         try:
             other.wait_until_ready()
@@ -98,7 +102,7 @@ def test_two_controllers_do_each_duty_once_and_each_takes_over_from_the_other(st
     confirmed = stack.evaluate(DIFFERS)
     assert (confirmed["classification"], confirmed["comparison"]["reruns"]) == ("mismatch", 3)
 
-    stack.set("--stage", "canary", "--share", "100")
+    stack.change("--stage", "canary", "--share", "100")
     stack.evaluate(DIFFERS_CRITICALLY)
     patiently(lambda: bool(stack.receiver.posted))
 
@@ -106,11 +110,12 @@ def test_two_controllers_do_each_duty_once_and_each_takes_over_from_the_other(st
     stand_still(stack.home, flows)
     patiently(lambda: first not in stack.owners())
     (second,) = stack.owners()
+    stack.change("--new-epoch", "--stage", "shadow")
     confirmed = stack.evaluate(DIFFERS)
     assert (confirmed["classification"], confirmed["comparison"]["reruns"]) == ("mismatch", 3)
 
     stack.evaluate(AGREES)
-    stack.set("--new-epoch", "--stage", "celery")
+    stack.change("--new-epoch", "--stage", "celery")
     patiently(lambda: stack.sentinels() == 1)
     os.kill(flows, signal.SIGCONT)
     stack.other.kill()
