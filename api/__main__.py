@@ -7,9 +7,9 @@ from api.options import options_from_environment
 from api.server import serve
 from crucible.errors import CrucibleError, InputError
 from crucible.logging import configure_logging
+from crucible.telemetry.process import api_of_process, tracing
 from flows.embedding import is_controller
 from flows.endings import block_endings
-from tasks.traced_process import traced_process
 
 _EXIT_BAD_INPUT = 2
 _EXIT_FAULT = 4
@@ -21,7 +21,7 @@ def main() -> int:
     configure_logging(service="api")
     try:
         options = options_from_environment(with_controller=is_controller(__doc__))
-        with traced_process("api", options.endpoints.redis_url):
+        with tracing("api", api_of_process()):
             asyncio.run(serve(options))
     except CrucibleError as error:
         sys.stderr.write(f"{error}\n")

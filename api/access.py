@@ -18,6 +18,10 @@ from crucible.store.keys import KeyStore
 STACK_KEY_ID = "stack"
 """The id of the key in ``CRUCIBLE_API_KEY``, which is in no store and allows everything."""
 
+PROCESSES_KEY_ID = "processes"
+"""The id of the executors' token, by which processes of ours hand in their spans, and do nothing else."""
+_OF_PROCESSES_PER_MINUTE = 1_000_000
+
 KEPT_S = 2.0
 """For how long what the store said of a key is believed: a revoked one opens nothing after that."""
 
@@ -43,13 +47,23 @@ class _Kept(NamedTuple):
 
 
 class Keyring:
-    """The keys that open this API: the stack's own, and those in the store."""
+    """The keys that open this API: the stack's own, the executors' token, and those in the store."""
 
     def __init__(
-        self, stack_key: SecretStr, keys: KeyStore, clock: Callable[[], float] = time.monotonic
+        self,
+        stack_key: SecretStr,
+        executor_token: SecretStr,
+        keys: KeyStore,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stack_digest = digest_of(stack_key.get_secret_value())
         self._stack = Access(STACK_KEY_ID, STACK_KEY_ID, frozenset(Scope))
+        processes = Access(
+            PROCESSES_KEY_ID, PROCESSES_KEY_ID, frozenset({Scope.TRACES}), _OF_PROCESSES_PER_MINUTE
+        )
+        self._set = tuple(
+            (digest_of(secret.get_secret_value()), access)
+            for secret, access in ((stack_key, self._stack), (executor_token, processes))
+        )
         self._keys, self._clock = keys, clock
         self._kept: dict[str, _Kept] = {}
         self._asking = asyncio.Lock()
@@ -61,8 +75,9 @@ class Keyring:
         revoked is told to its holder alone. Raises ``PlatformError`` when the store is away.
         """
         digest = digest_of(text)
-        if hmac.compare_digest(digest, self._stack_digest):
-            return self._stack
+        for known, access in self._set:
+            if hmac.compare_digest(digest, known):
+                return access
         key_id = key_id_in(text)
         kept = None if key_id is None else await self._find(key_id)
         if kept is None or not hmac.compare_digest(digest, kept.digest):
@@ -83,8 +98,8 @@ class Keyring:
     def is_familiar(self, text: str) -> bool:
         """Whether asking for ``text`` costs nothing worth guarding: its key was good not long ago."""
         kept = self._kept.get(key_id_in(text) or "")
-        known = self._stack_digest if kept is None else kept.digest
-        return hmac.compare_digest(digest_of(text), known)
+        known = [digest for digest, _ in self._set] if kept is None else [kept.digest]
+        return any(hmac.compare_digest(digest_of(text), each) for each in known)
 
     async def _find(self, key_id: str) -> _Kept | None:
         if kept := self._fresh(key_id):

@@ -14,6 +14,7 @@ from api.routes.lists import lists_router
 from api.routes.metrics import metrics_router
 from api.routes.plots import plots_router
 from api.routes.rollout import rollout_router
+from api.routes.spans import spans_router
 from api.routes.sweeps import sweeps_router
 from api.routes.trace import trace_router
 from api.telling import Told
@@ -35,6 +36,7 @@ def create_app(parts: Parts) -> ASGIApp:
     app.include_router(lists_router(parts.store.listing, guard))
     app.include_router(evaluations_router(parts.desk, guard, parts.repeats))
     app.include_router(trace_router(parts.store, guard))
+    app.include_router(spans_router(parts.store.spans, guard))
     app.include_router(sweeps_router(parts.store, parts.cancel_sweep, guard))
     app.include_router(rollout_router(parts.store.rollout, guard))
     app.include_router(events_router(parts.feed, guard))

@@ -39,14 +39,13 @@ class CompletedElsewhere:
                 self._tried.add(evaluation_id)
             self._due.set()
 
-    async def run(self) -> None:
-        """Answer, until cancelled. Raises as ``Store`` does."""
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY_S):
-                    await self._due.wait()
-            self._due.clear()
-            await self.look()
+    async def round(self) -> None:
+        """Wait for an event, a second at most, then look. Raises as ``Store`` does."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_EVERY_S):
+                await self._due.wait()
+        self._due.clear()
+        await self.look()
 
     async def look(self) -> None:
         """Answer with what the ledger has by now."""

@@ -17,6 +17,7 @@ from crucible.settings import ShedSettings, load
 from crucible.store import Repeatable, Store, Submission, Ticket
 from crucible.telemetry.spans import here
 from flows.flow_run_batcher import MOST_WAITING, FlowRunBatcher
+from tasks.background import BackgroundServices
 
 _LOOK_EVERY_S = 1.0
 
@@ -36,7 +37,7 @@ class Answer(NamedTuple):
 
 
 class Desk:
-    """What the endpoints of evaluations do. It needs a batcher that runs."""
+    """What the endpoints of evaluations do. It needs to be opened, and a batcher that is open."""
 
     def __init__(
         self,
@@ -56,6 +57,10 @@ class Desk:
         self._cancel_evaluations = cancel_evaluations
         self._shedding = Shedding(load(ShedSettings).above)
         self._pace = Pace()
+
+    def open(self, background: BackgroundServices) -> None:
+        """Have ``background`` enter what is submitted from now on."""
+        self._entrance.open(background)
 
     async def submit(self, order: Order, wait_s: float, again: Repeatable | None = None) -> Answer:
         """Enter an order in the ledger, queue it, and wait for its comparisons at most ``wait_s`` seconds.

@@ -9,6 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 
 from crucible.store import Submission
+from tasks.background import BackgroundService, BackgroundServices
+
+_BOUND_S = 30.0
 
 _MOST_TOGETHER = 500
 """Evaluations in one transaction, about: others wait for it."""
@@ -18,12 +21,19 @@ Submit = Callable[[Sequence[Submission]], Awaitable[object]]
 
 
 class Entrance:
-    """The one way into the ledger for requests that need no transaction of their own."""
+    """The one way into the ledger for requests that need no transaction of their own.
+
+    They wait until it is open.
+    """
 
     def __init__(self, submit: Submit) -> None:
         self._submit = submit
         self._waiting: deque[tuple[Sequence[Submission], asyncio.Future[None]]] = deque()
-        self._writing: asyncio.Task[None] | None = None
+        self._arrived = asyncio.Event()
+
+    def open(self, background: BackgroundServices) -> None:
+        """Have ``background`` write from now on."""
+        background.keep("group commit", self._write, bound_s=_BOUND_S)
 
     async def enter(self, submissions: Sequence[Submission]) -> None:
         """Return once these are in the ledger, all of them; raises what ``Store.submit`` raises.
@@ -32,16 +42,16 @@ class Entrance:
         """
         entered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((submissions, entered))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write())
+        self._arrived.set()
         await asyncio.shield(entered)
 
-    async def _write(self) -> None:
-        try:
+    async def _write(self, service: BackgroundService) -> None:
+        while True:
             while self._waiting:
                 await self._write_group(self._next_group())
-        finally:
-            self._writing = None
+                service.round_done()
+            self._arrived.clear()
+            await service.idle(self._arrived)
 
     def _next_group(self) -> list[tuple[Sequence[Submission], asyncio.Future[None]]]:
         group, number = [self._waiting.popleft()], 0

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
 
-import structlog
-
 from api.problems import Problem
 from crucible.errors import ServiceUnavailable
+from tasks.background import BackgroundServices
 from tasks.connections import connect_async
 from tasks.events import EVENTS_KEY
 from tasks.streams import place_in
@@ -20,6 +19,7 @@ MOST_FOLLOWERS = 200
 """Of one process."""
 EVENT_ID = re.compile(r"[0-9]{1,16}-[0-9]{1,16}")
 
+_SERVICE = "event feed"
 _AT_ONCE = 200
 _BLOCK_MS = 5_000
 _PAUSE_S = 1.0
@@ -48,7 +48,7 @@ def _ignore(_kind: str, _data: bytes) -> None:
 
 
 class Feed:
-    """The reading end of the events, one connection for all followers. ``run`` must go on in a task.
+    """The reading end of the events, one connection for all followers.
 
     A follower that is slow is told the same later: nothing is kept for it but its place.
     """
@@ -58,28 +58,30 @@ class Feed:
         self._redis = connect_async(redis_url, connections=8)
         self._news = asyncio.Event()
         self._is_closed = False
+        self._knows_place = False
+        self._background: BackgroundServices | None = None
         self.followers = 0
         self.place = "0-0"
         """The newest event known here: who reads the store now has seen what came before it."""
 
-    async def run(self) -> None:
-        """Wake the followers when there is news, until cancelled."""
-        self.place = await self._newest_there()
-        while True:
-            try:
-                found = await self._redis.xread({EVENTS_KEY: self.place}, count=_AT_ONCE, block=_BLOCK_MS)
-                if not found:
-                    self.place = await place_in(self._redis, EVENTS_KEY, self.place)
-                    continue
-            except ServiceUnavailable as error:
-                structlog.get_logger().warning("events cannot be read", reason=str(error))
-                await asyncio.sleep(_PAUSE_S)
-                continue
-            ((_, entries),) = cast("list[tuple[bytes, list[Entry]]]", found)
-            self.place = entries[-1][0].decode()
-            for _, fields in entries:
-                self._on_event(fields[b"kind"].decode(), fields[b"data"])
-            self._wake()
+    def open(self, background: BackgroundServices) -> None:
+        """Have ``background`` wake the followers from now on when there is news."""
+        self._background = background
+        background.every(0, _SERVICE, self._read_news, required=False)
+
+    async def _read_news(self) -> None:
+        if not self._knows_place:
+            self.place = await self._ask_newest()
+            self._knows_place = True
+        found = await self._redis.xread({EVENTS_KEY: self.place}, count=_AT_ONCE, block=_BLOCK_MS)
+        if not found:
+            self.place = await place_in(self._redis, EVENTS_KEY, self.place)
+            return
+        ((_, entries),) = cast("list[tuple[bytes, list[Entry]]]", found)
+        self.place = entries[-1][0].decode()
+        for _, fields in entries:
+            self._on_event(fields[b"kind"].decode(), fields[b"data"])
+        self._wake()
 
     async def follow(self, after: str | None) -> AsyncIterator[Event]:
         """Events after the one of id ``after``, or from now on, until the process ends.
@@ -120,8 +122,10 @@ class Feed:
         self._wake()
 
     async def aclose(self) -> None:
-        """Close the connections; ``run`` must have been cancelled."""
+        """Let all followers end, and close the connections."""
         self.close()
+        if self._background is not None:
+            await self._background.end(_SERVICE)
         await self._redis.aclose()
 
     def _wake(self) -> None:
@@ -140,10 +144,12 @@ class Feed:
 
     async def _newest(self) -> str | None:
         """The id of the newest event; null while Redis is away."""
-        try:
-            newest = cast("list[Entry]", await self._redis.xrevrange(EVENTS_KEY, count=1))
-        except ServiceUnavailable:
-            return None
+        with suppress(ServiceUnavailable):
+            return await self._ask_newest()
+        return None
+
+    async def _ask_newest(self) -> str:
+        newest = cast("list[Entry]", await self._redis.xrevrange(EVENTS_KEY, count=1))
         return newest[0][0].decode() if newest else "0-0"
 
     async def _keeps_what_follows(self, after: str, newest: str) -> bool:

@@ -62,8 +62,6 @@ class Figures:
         return generate_latest(REGISTRY) + generate_latest(now)
 
     async def _of_queues(self) -> Sequence[Metric]:
-        spans = GaugeMetricFamily("crucible_spans_waiting", "Lots of spans on their way to the store.")
-        spans.add_metric([], await self._ages.spans())
         api = GaugeMetricFamily("crucible_api_waiting", "Evaluations that wait for their flow run.")
         api.add_metric([], self._looks.waiting())
         oldest = GaugeMetricFamily(
@@ -71,7 +69,7 @@ class Figures:
         )
         for leg, seconds in (await self._ages.oldest_s()).items():
             oldest.add_metric([leg], seconds)
-        return [spans, api, oldest]
+        return [api, oldest]
 
     async def _of_parts(self) -> Sequence[Metric]:
         return _standing_metrics(await self._looks.standing())

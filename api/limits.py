@@ -15,12 +15,15 @@ import structlog
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from redis import RedisError
+from redis import ReadOnlyError
 from redis.asyncio import BlockingConnectionPool
 
 from api.access import Access
 from api.problems import Problem
+from crucible.errors import ServiceUnavailable
 from crucible.settings import ApiSettings
+from tasks.connections import address
+from tasks.redis_client import redis_faults
 
 _CONNECTIONS = 8
 _ANSWER_S = 0.5
@@ -38,12 +41,14 @@ class RateLimits:
     def __init__(self, redis_url: str, settings: ApiSettings) -> None:
         self._per_minute = settings.per_minute
         self._wrong_keys = RateLimitItemPerMinute(settings.wrong_keys_per_minute)
+        self._address = address(redis_url)
         self._pool = BlockingConnectionPool.from_url(
             redis_url,
             max_connections=_CONNECTIONS,
             timeout=_ANSWER_S,
             socket_timeout=_ANSWER_S,
             socket_connect_timeout=_ANSWER_S,
+            retry_on_error=[ReadOnlyError],  # after a failover the same address leads to another server
         )
         shared = RedisStorage(
             "async+redis://",
@@ -84,8 +89,9 @@ class RateLimits:
         """What the counts in Redis say to ``ask``, or this process's own while it is away."""
         if time.monotonic() >= self._away_until:
             try:
-                return await ask(self._shared)
-            except (RedisError, OSError) as error:
+                with redis_faults(self._address):
+                    return await ask(self._shared)
+            except ServiceUnavailable as error:
                 self._note_away(error)
         return await ask(self._own)
 
@@ -99,7 +105,7 @@ class RateLimits:
         }
         return Problem(HTTPStatus.TOO_MANY_REQUESTS, f"{detail}; come back in {wait_s} s", headers=headers)
 
-    def _note_away(self, error: Exception) -> None:
+    def _note_away(self, error: ServiceUnavailable) -> None:
         self._away_until = time.monotonic() + _AWAY_S
         structlog.get_logger().warning("requests counted by this process alone", reason=str(error))
 

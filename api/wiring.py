@@ -1,7 +1,6 @@
 """Puts the parts of the API together, and takes them apart in the right order."""
 
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -43,12 +42,9 @@ from flows.controller import embedded_controller
 from flows.duties.epochs import Epochs
 from flows.host import FlowHost, flow_host
 from flows.session import prefect_session
-from tasks.background import BackgroundService, BackgroundServices
 from tasks.connections import connect
 from tasks.dead_letters import DeadLetters
 from tasks.queue_ages import QueueAges
-from tasks.span_mover import SpanMover
-from tasks.span_stream import SpanStream
 
 FINISH_WITHIN_S = 5.0
 
@@ -80,34 +76,32 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
         await enter(prefect_session())
         if options.with_controller:
             await enter(embedded_controller(options.endpoints))
-        host = await enter(flow_host(options.endpoints))
+        host = await enter(flow_host(options.endpoints, "api"))
         languages = exits.enter_context(
             closing(Languages(options.executor_urls, options.executor_token.get_secret_value()))
         )
         await _ask_first(host, languages, options)
-        readiness = await enter(aclosing(Readiness(options.endpoints, options.prefect_api_url, host.store)))
+        readiness = await enter(
+            aclosing(Readiness(options.endpoints, options.prefect_api_url, host.store, host.reports))
+        )
         settings = load(ApiSettings)
         limits = await enter(aclosing(RateLimits(options.endpoints.redis_url, settings)))
-        guard = Guard(Keyring(options.key, host.store.keys), limits)
+        guard = Guard(Keyring(options.key, options.executor_token, host.store.keys), limits)
         repeats = Repeats(host.store.requests, settings.repeatable_h)
+        repeats.open(host.background)
         waiters = Waiters()
         completed = CompletedElsewhere(host.store, waiters)
+        host.background.every(0, "answers from elsewhere", completed.round)
         feed = await enter(aclosing(Feed(options.endpoints.redis_url, completed.on_event)))
+        feed.open(host.background)
         observer = await enter(aclosing(Observer(options.endpoints, options.executor_urls)))
         ages = await enter(aclosing(_queue_ages(options)))
-        services = await enter(aclosing(BackgroundServices()))
         exits.enter_context(host.listening(partial(_answer, waiters, completed)))
-        batcher = await enter(flow_runs_batched(host, services, FINISH_WITHIN_S))
-        for name, loop in (
-            ("requests to forget", repeats.run),
-            ("spans", _span_mover(host, options).run),
-            ("events", feed.run),
-            ("answers from elsewhere", completed.run),
-        ):
-            services.keep(name, partial(_run, loop), bound_s=math.inf)
+        batcher = await enter(flow_runs_batched(host, FINISH_WITHIN_S))
         answers = Answers(options.prefect_url)
         cancel, stop_sweep = partial(cancel_evaluations, host), partial(cancel_sweep, host)
         desk = Desk(host.store, batcher, waiters, languages, answers, cancel)
+        desk.open(host.background)
         looks = Looks(observer.standing, host.store.rollout.status, lambda: batcher.waiting)
         figures = Figures(looks, ages, load(Settings).home)
         dashboard = exits.enter_context(
@@ -124,10 +118,6 @@ def _answer(waiters: Waiters, completed: CompletedElsewhere, comparison: Compari
         completed.put(comparison)
     else:
         waiters.answer(comparison)
-
-
-async def _run(loop: Callable[[], Awaitable[None]], _service: BackgroundService) -> None:
-    await loop()
 
 
 @contextmanager
@@ -159,10 +149,6 @@ def _dashboard(
 def _queue_ages(options: ApiOptions) -> QueueAges:
     urls = options.endpoints.redis_url, options.endpoints.celery_redis_url
     return QueueAges(*urls, load(LegacySettings), load(CelerySettings))
-
-
-def _span_mover(host: FlowHost, options: ApiOptions) -> SpanMover:
-    return SpanMover(SpanStream(options.endpoints.redis_url, host.lease.owner), host.store)
 
 
 async def _ask_first(host: FlowHost, languages: Languages, options: ApiOptions) -> None:

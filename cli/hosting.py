@@ -56,8 +56,9 @@ async def flows(settings: Settings, state: StackState) -> AsyncIterator[Flows]:
     )
     names = ("evaluate", "confirm", "flow_runs", "cancel", "sweep", "outcome")
     async with AsyncExitStack() as exits:
-        process = import_module("tasks.traced_process")
-        exits.enter_context(process.traced_process("command line", state.redis_url))
+        process = import_module("crucible.telemetry.process")
+        api = process.api_of(state.api_url, state.executor_token)
+        exits.enter_context(process.tracing("command line", api))
         await exits.enter_async_context(session.prefect_session())
         current = await exits.enter_async_context(host.flow_host(endpoints))
         yield Flows(current, *(import_module(f"flows.{name}") for name in names))

@@ -9,7 +9,6 @@ from crucible.models import LEGS, Leg
 from crucible.settings import LegacySettings, Settings, load
 from deployments.stack import Home, read_state
 from tasks.celery_leg.message import decode as decode_message
-from tasks.connections import address
 from tasks.dead_letters import DeadLetters, Letter, leg_and_number
 from tasks.dispatch import Run
 from tasks.legacy_leg.payload import decode as decode_payload
@@ -38,7 +37,7 @@ class Opened:
 
 
 class LetterBox:
-    """The letters of both legs. Methods raise redis-py's errors, which ``letter_box`` translates."""
+    """The letters of both legs. Methods raise ``ServiceUnavailable`` when a server cannot be used."""
 
     def __init__(self, boxes: Mapping[Leg, DeadLetters], settings: LegacySettings) -> None:
         self._boxes, self._settings = boxes, settings
@@ -88,11 +87,6 @@ def letter_box(settings: Settings) -> Iterator[LetterBox]:
         yield LetterBox(
             {leg: DeadLetters(client, leg) for leg, client in clients.items()}, load(LegacySettings)
         )
-    except ServiceUnavailable as error:
-        where = " or ".join(dict.fromkeys(map(address, urls.values())))
-        raise ServiceUnavailable(
-            f"Redis at {where} (dead letters) does not answer: {error}; see `crucible status`"
-        ) from error
     finally:
         for client in clients.values():
             client.close()

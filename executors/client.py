@@ -1,5 +1,6 @@
 """The client of the executor service: one run in, the bytes of one observation out."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NoReturn
@@ -13,16 +14,12 @@ from tenacity import RetryCallState, Retrying
 from crucible.errors import CrucibleError, ExecutorFault, ExecutorUnavailable, InputError, SettingsError
 from crucible.models import Observation
 from crucible.retries import Patience, told
-from crucible.telemetry.handing import (
-    SPANS_HEADER,
-    TakeSpans,
-    forget_spans,
-    handed_over,
-    sent_along,
-)
-from crucible.telemetry.spans import span
+from crucible.telemetry.context import TRACEPARENT, text_of
+from crucible.telemetry.spans import here, span
 from executors.gates import Gate, OpenGate, Outcome, Turns
 from executors.pauses import Pauses
+from executors.request_spans import tell_request
+from executors.timings import TIMING_HEADER
 
 _CALLERS_FAULT = frozenset({400, 404, 405, 413, 415, 422})
 _BUSY = str(HTTPStatus.TOO_MANY_REQUESTS.value)
@@ -39,7 +36,7 @@ class ExecutorClient:
     safe because an executor that gets an id again joins the run under way or repeats its answer. An
     executor whose gate is shut is passed over, and so is one that said when to come again, until then; where
     all did, a program waits for that. ``connections`` is how many requests to one executor may be under way
-    at once. Spans that executors hand back go to ``take_spans``.
+    at once.
     """
 
     def __init__(
@@ -49,7 +46,6 @@ class ExecutorClient:
         retry_s: float,
         connections: int,
         gate_of: Callable[[str], Gate] = OpenGate,
-        take_spans: TakeSpans = forget_spans,
     ) -> None:
         if not urls:
             raise SettingsError(
@@ -59,7 +55,6 @@ class ExecutorClient:
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._pools = tuple(_pool(url, connections) for url in urls)
         self._gates = tuple(gate_of(url) for url in urls)
-        self._take_spans = take_spans
 
     def execute(
         self, run_id: str, language: str, code: str, stdin: str, limits: Mapping[str, object]
@@ -121,16 +116,18 @@ class ExecutorClient:
         pool, executor = self._pools[number], self._gates[number].name
         url = f"{pool.scheme}://{pool.host}:{pool.port}{path}"
         timeout = urllib3.Timeout(connect=_CONNECT_WITHIN_S, read=timeout_s)
+        place, began_ns = here(), time.time_ns()
+        headers = self._headers if place is None else {**self._headers, TRACEPARENT: text_of(place)}
         try:
-            headers = sent_along(self._headers)
             response = pool.urlopen(method, path, body, headers, retries=False, timeout=timeout)
         except urllib3.exceptions.HTTPError as error:
             raise ExecutorFault(executor, type(error).__name__, f"{url}: {error}") from error
-        if handed := response.headers.get(SPANS_HEADER):
-            self._take_spans(handed_over(handed))
-        if response.status == HTTPStatus.OK:
+        fault = None if response.status == HTTPStatus.OK else _problem(response.data)
+        if path == "/execute":
+            tell_request(response.headers.get(TIMING_HEADER, ""), began_ns, fault)
+        if fault is None:
             return response.data
-        raise _refusal(executor, url, response)
+        raise _refusal(executor, url, response, fault)
 
 
 def _judge(error: BaseException) -> Outcome:
@@ -176,13 +173,13 @@ def _seconds_for(limits: Mapping[str, object]) -> float:
     return (wall_s if isinstance(wall_s, int | float) else 10.0) * 5 + 60
 
 
-def _refusal(executor: str, url: str, response: urllib3.BaseHTTPResponse) -> CrucibleError:
+def _refusal(executor: str, url: str, response: urllib3.BaseHTTPResponse, fault: str) -> CrucibleError:
     status = response.status
     if status == HTTPStatus.UNAUTHORIZED:
         return ExecutorUnavailable(
             f"{url} refused the token; give workers and executors the same CRUCIBLE_EXECUTOR_TOKEN"
         )
-    problem = f"{url} answered {status}: {_problem(response.data)}"
+    problem = f"{url} answered {status}: {fault}"
     if status in _CALLERS_FAULT:
         return InputError(problem)
     after = response.headers.get("Retry-After", "")

@@ -1,6 +1,5 @@
 """A queue of evaluations that flow runs are started for, in the background of a process with a flow host."""
 
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -9,27 +8,23 @@ from flows.ahead import Registrar, evaluate_batch
 from flows.flow_run_batcher import FlowRunBatcher
 from flows.host import FlowHost
 from flows.leaked import LeakedEvaluations
-from tasks.background import BackgroundServices
 
-_LOOK_FOR_LEAKED_EVERY_S = 2.0
+_SERVICE = "leaked evaluations"
+_LOOK_EVERY_S = 2.0
 
 
 @asynccontextmanager
-async def flow_runs_batched(
-    host: FlowHost, services: BackgroundServices, finish_within_s: float
-) -> AsyncIterator[FlowRunBatcher]:
+async def flow_runs_batched(host: FlowHost, finish_within_s: float) -> AsyncIterator[FlowRunBatcher]:
     """The queue, for as long as the context lasts; to be entered inside the context of ``host``.
 
     At the end flow runs under way have ``finish_within_s`` seconds to end. The rest is left to others.
     """
     batcher = FlowRunBatcher(partial(evaluate_batch, Registrar()))
-    services.keep("flow run batcher", lambda _: batcher.run(), bound_s=math.inf)
-    leaked = LeakedEvaluations(host, batcher)
-    services.every(_LOOK_FOR_LEAKED_EVERY_S, "leaked evaluations", leaked.round)
+    batcher.open(host.background)
+    host.background.every(_LOOK_EVERY_S, _SERVICE, LeakedEvaluations(host, batcher).round)
     try:
         yield batcher
     finally:
-        await services.end("leaked evaluations")
-        await services.end("flow run batcher")
+        await host.background.end(_SERVICE)
         host.leave()
         await batcher.close(finish_within_s)

@@ -5,7 +5,7 @@ Of several controllers each duty is done by the one that has its lease.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
@@ -13,6 +13,7 @@ from crucible.errors import CrucibleError, InputError
 from crucible.logging import configure_logging
 from crucible.settings import Settings, load
 from crucible.telemetry.metrics_server import metrics_served
+from crucible.telemetry.process import api_of_process, tracing
 from flows.batching import flow_runs_batched
 from flows.duties.catalogue import all_duties
 from flows.duties.confirmation import Confirmation
@@ -22,11 +23,16 @@ from flows.endings import block_endings, call_on_ending
 from flows.host import Endpoints, flow_host
 from flows.options import flow_options
 from flows.session import prefect_session
-from tasks.background import BackgroundService, BackgroundServices
+from tasks.background import BackgroundService
 from tasks.event_reader import EventReader
-from tasks.traced_process import traced_process
 
 READY_LINE = "CRUCIBLE_READY"
+
+Loop = Callable[[BackgroundService], Awaitable[None]]
+
+_PROCESS = "controller"
+_LEASES = "duty leases"
+_FOLLOWING = "events of mismatches"
 
 FINISH_WITHIN_S = 2.0
 """Nobody waits here for flow runs: another controller goes on with them."""
@@ -43,10 +49,10 @@ _EXIT_FAULT = 4
 def main() -> int:
     """Work until SIGTERM; exit 2 on a setting that cannot be used, 4 when a needed server is away."""
     block_endings()
-    configure_logging(service="controller")
+    configure_logging(service=_PROCESS)
     try:
         options = flow_options(load(Settings))
-        with metrics_served(), traced_process("controller", options.endpoints.redis_url):
+        with metrics_served(), tracing(_PROCESS, api_of_process()):
             asyncio.run(_serve(options.endpoints))
     except CrucibleError as error:
         sys.stderr.write(f"{error}\n")
@@ -80,29 +86,36 @@ async def control(endpoints: Endpoints, stopping: asyncio.Event, on_working: Cal
     To be called inside ``prefect_session``. Raises
     ``StoreError`` or ``ServiceUnavailable`` when it cannot begin.
     """
-    services = BackgroundServices()
     async with (
-        flow_host(endpoints) as host,
+        flow_host(endpoints, _PROCESS) as host,
         aclosing(EventReader(endpoints.redis_url)) as events,
         aclosing(Confirmation(host, events)) as confirmation,
-        flow_runs_batched(host, services, FINISH_WITHIN_S) as batcher,
+        flow_runs_batched(host, FINISH_WITHIN_S) as batcher,
         all_duties(host, endpoints, batcher, confirmation, events) as duties,
     ):
-        names = [each.name for each in duties]
-        leases = DutyLeases(host.store.duties, host.lease.owner, names, host.settings.lease_s)
-        services.every(leases.renew_every_s, "duty leases", leases.renew)
-        services.keep("events of mismatches", confirmation.follow, bound_s=_FOLLOWING_BOUND_S)
-        for each in duties:
-            bound_s = each.bound_s or max(3 * each.every_s, _LEAST_BOUND_S)
-            rounds = partial(_rounds, leases, each)
-            services.keep(f"duty {each.name}", rounds, bound_s=bound_s, required=False)
+        leases = DutyLeases(
+            host.store.duties, host.lease.owner, [each.name for each in duties], host.settings.lease_s
+        )
+        kept = dict(_services(leases, duties))
+        host.background.every(leases.renew_every_s, _LEASES, leases.renew)
+        host.background.keep(_FOLLOWING, confirmation.follow, bound_s=_FOLLOWING_BOUND_S, required=False)
+        for name, (loop, bound_s) in kept.items():
+            host.background.keep(name, loop, bound_s=bound_s, required=False)
         try:
             with host.listening(confirmation.put):
                 on_working()
                 await stopping.wait()
         finally:
-            await services.aclose()
+            for name in (*kept, _FOLLOWING, _LEASES):
+                await host.background.end(name)
             await leases.give_up()
+
+
+def _services(leases: DutyLeases, duties: Sequence[Duty]) -> Iterator[tuple[str, tuple[Loop, float]]]:
+    """What goes on in the background for each duty, by name, and within which bound."""
+    for each in duties:
+        bound_s = each.bound_s or max(3 * each.every_s, _LEAST_BOUND_S)
+        yield f"duty: {each.name}", (partial(_rounds, leases, each), bound_s)
 
 
 async def _rounds(leases: DutyLeases, duty: Duty, service: BackgroundService) -> None:

@@ -14,6 +14,7 @@ from itertools import islice
 import structlog
 
 from crucible.store import Ticket
+from tasks.background import BackgroundService, BackgroundServices
 
 MOST_WAITING = 5000
 """Evaluations that may wait for their flow run; they wait in the ledger, only their ids are held."""
@@ -25,6 +26,8 @@ GATHER_S = 0.1
 """From the start of a flow run to the next, if that is not full, while one is under way; times the square of
 how many are."""
 
+_SERVICE = "flow run batcher"
+_BOUND_S = 15.0
 _CANCEL_WITHIN_S = 3.0
 
 
@@ -33,7 +36,7 @@ StartFlow = Callable[[Sequence[Ticket], Callable[[str], None]], Awaitable[object
 
 
 class FlowRunBatcher:
-    """The queue in front of the flows. ``run`` must go on in a task that sees the flow host."""
+    """The queue in front of the flows."""
 
     def __init__(self, start: StartFlow, gather_s: float = GATHER_S) -> None:
         self._start = start
@@ -47,7 +50,13 @@ class FlowRunBatcher:
         self._running: set[asyncio.Task[None]] = set()
         self._held: set[str] = set()
         self._flow_run_ids: dict[str, str] = {}
+        self._background: BackgroundServices | None = None
         self._log = structlog.get_logger()
+
+    def open(self, background: BackgroundServices) -> None:
+        """Have ``background`` start flow runs from now on; to be called where the flow host is seen."""
+        self._background = background
+        background.keep(_SERVICE, self._run, bound_s=_BOUND_S)
 
     @property
     def waiting(self) -> int:
@@ -94,10 +103,13 @@ class FlowRunBatcher:
         """The flow run in which an evaluation is under way now, if it is."""
         return self._flow_run_ids.get(evaluation_id)
 
-    async def run(self) -> None:
-        """Start flow runs, one after the other, until cancelled."""
+    async def _run(self, service: BackgroundService) -> None:
+        """Start flow runs, one after the other."""
         while True:
-            await self._arrived.wait()
+            await service.idle(self._arrived)
+            while self._room.locked():
+                self._changed.clear()
+                await service.idle(self._changed)
             await self._room.acquire()
             await self._gather()
             batch = self._take()
@@ -109,13 +121,15 @@ class FlowRunBatcher:
             running = asyncio.create_task(self._run_batch(batch, started))
             self._running.add(running)
             running.add_done_callback(self._note_end)
-            await started.wait()
+            await service.idle(started)
 
     async def close(self, within_s: float) -> None:
-        """Wait for the flow runs under way, and cancel those that are not done ``within_s`` seconds later.
+        """Start no more, and cancel flow runs under way that are not done ``within_s`` seconds later.
 
-        ``run`` must have been cancelled before. What had no flow run stays in the ledger, unsettled.
+        What had no flow run stays in the ledger, unsettled.
         """
+        if self._background is not None:
+            await self._background.end(_SERVICE)
         if self._waiting:
             self._log.warning("evaluations left unsettled", number=len(self._waiting))
         if self._running:

@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
-import structlog
-from httpx import HTTPError
 from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
@@ -24,6 +22,7 @@ from prefect.flow_engine import run_flow_async
 from prefect.states import Cancelled
 
 from crucible import errors
+from tasks.background import BackgroundServices
 from tasks.withdrawal import see_through
 
 T = TypeVar("T")
@@ -38,17 +37,10 @@ class FlowRuns:
     def __init__(self) -> None:
         self._bodies: dict[str, asyncio.Task[Any]] = {}
         self._leaving = False
-        self._watcher: asyncio.Task[None] | None = None
 
-    def open(self) -> None:
-        """Start to look for what was cancelled in Prefect; needs a running event loop."""
-        self._watcher = asyncio.create_task(self._watch())
-
-    async def close(self) -> None:
-        """Stop looking."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.wait({self._watcher})
+    def open(self, background: BackgroundServices) -> None:
+        """Have ``background`` look from now on for what was cancelled in Prefect."""
+        background.every(_LOOK_EVERY_S, "flow run cancellations", self._look, required=False)
 
     async def run(
         self,
@@ -86,13 +78,8 @@ class FlowRuns:
         """From now on a flow run that is cancelled is one that this process, which ends, leaves undone."""
         self._leaving = True
 
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            try:
-                self.cancel(await _ended_by_users(self._bodies))
-            except HTTPError as error:
-                structlog.get_logger().warning("Prefect does not say what was cancelled", reason=str(error))
+    async def _look(self) -> None:
+        self.cancel(await _ended_by_users(self._bodies))
 
 
 async def run_here(

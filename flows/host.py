@@ -17,6 +17,7 @@ from crucible.telemetry.settings import TraceSettings
 from flows.enduring import enduring
 from flows.flow_runs import FlowRuns
 from flows.rules import Rules
+from tasks.background import BackgroundServices
 from tasks.batch import Batch
 from tasks.cancellation import Cancellations, killers_of
 from tasks.celery_leg.client import CeleryClient
@@ -25,10 +26,11 @@ from tasks.exchange import Exchange
 from tasks.flow_metrics import count_settled, show_nothing_yet
 from tasks.leases import Lease
 from tasks.legacy_leg.client import LegacyClient
-from tasks.loop_lag import watch_lag
+from tasks.loop_lag import measure_lag
 from tasks.replies import ReplyReader
 from tasks.resilience.breakers import CELERY_REDIS, REDIS, breakers_of_process
 from tasks.run_traces import RunTraces
+from tasks.service_reports import ServiceReports
 from tasks.settler import Settler
 
 _current: ContextVar["FlowHost"] = ContextVar("flow host")
@@ -65,6 +67,7 @@ class FlowHost:
         traces: RunTraces,
         settings: FlowSettings,
         reply_stream: str,
+        reports: ServiceReports,
     ) -> None:
         self.store = store
         self.exchange = exchange
@@ -77,12 +80,31 @@ class FlowHost:
         """The flow run of each sweep that is under way here."""
         exchange.on_cancelled = self._cancelled
         self.settings = settings
+        self.reports = reports
+        self.background = reports.background
         self.rules = Rules(store, settings.rules_file)
         self.settler = Settler(store, self._settled, lambda: exchange.is_busy)
         self.trackers: dict[str, Tracker] = {}
         self._ahead: dict[str, Batch] = {}
         self.reply_stream = reply_stream
         self._listeners: list[OnSettled] = []
+
+    async def open(self, exits: contextlib.AsyncExitStack) -> None:
+        """Start all that goes on in the background; ``exits`` ends it in the right order."""
+        exits.push_async_callback(asyncio.to_thread, self.reports.close)
+        exits.push_async_callback(self.background.aclose)
+        self.reports.open()
+        await self.lease.open(self.background)
+        exits.push_async_callback(self.lease.close)
+        self.exchange.open(self.background)
+        exits.push_async_callback(self.exchange.close)
+        self.events.open(self.background)
+        exits.push_async_callback(self.events.close)
+        self.settler.open(self.background)
+        exits.push_async_callback(self.settler.close)
+        self.flow_runs.open(self.background)
+        self.background.every(0, "event loop lag", measure_lag, required=False)
+        show_nothing_yet()
 
     @contextlib.asynccontextmanager
     async def asked_ahead(self, evaluation_ids: list[str]) -> AsyncIterator[Batch]:
@@ -206,48 +228,44 @@ class Tracker:
 
 
 @contextlib.asynccontextmanager
-async def flow_host(endpoints: Endpoints) -> AsyncIterator[FlowHost]:
+async def flow_host(endpoints: Endpoints, process: str = "command line") -> AsyncIterator[FlowHost]:
     """Open the store, both legs and the reply reader; flows started inside find them.
+
+    ``process`` is what reports of its background services call this process.
 
     Raises ``StoreError`` or ``ServiceUnavailable`` with the remedy.
     """
     settings, legacy = load(FlowSettings), load(LegacySettings)
     owner = f"host-{uuid4().hex[:12]}"
     reply_stream = f"crucible:replies:{owner}"
-    store = await Store.open(endpoints.database_url, owner)
-    breakers = breakers_of_process(endpoints.redis_url)
-    clients = (
-        LegacyClient(endpoints.redis_url, legacy, breakers.own(REDIS)),
-        CeleryClient(endpoints.celery_redis_url, load(CelerySettings), breakers.shared(CELERY_REDIS)),
-    )
-    killers = killers_of(endpoints.executor_urls, endpoints.executor_token)
-    cancellations = Cancellations(endpoints.redis_url, killers)
-    exchange = Exchange(clients, ReplyReader(endpoints.redis_url, reply_stream), cancellations, settings)
-    lease = Lease(endpoints.redis_url, owner, settings.lease_s)
-    events = EventLog(endpoints.redis_url)
-    traces = RunTraces(store.spans, load(TraceSettings))
-    host = FlowHost(store, exchange, cancellations, lease, events, traces, settings, reply_stream)
-    await lease.open()
-    events.open()
-    exchange.open()
-    host.settler.open()
-    host.flow_runs.open()
-    show_nothing_yet()
-    lag = asyncio.create_task(watch_lag())
-    token = _current.set(host)
-    try:
+    async with contextlib.AsyncExitStack() as exits:
+        store = await Store.open(endpoints.database_url, owner)
+        exits.push_async_callback(store.close)
+        breakers = exits.enter_context(contextlib.closing(breakers_of_process(endpoints.redis_url)))
+        clients = (
+            LegacyClient(endpoints.redis_url, legacy, breakers.own(REDIS)),
+            CeleryClient(endpoints.celery_redis_url, load(CelerySettings), breakers.shared(CELERY_REDIS)),
+        )
+        cancellations = Cancellations(
+            endpoints.redis_url, killers_of(endpoints.executor_urls, endpoints.executor_token)
+        )
+        reader = ReplyReader(endpoints.redis_url, reply_stream)
+        host = FlowHost(
+            store,
+            Exchange(clients, reader, cancellations, settings),
+            cancellations,
+            Lease(endpoints.redis_url, owner, settings.lease_s),
+            EventLog(endpoints.redis_url),
+            RunTraces(store.spans, load(TraceSettings)),
+            settings,
+            reply_stream,
+            ServiceReports(endpoints.redis_url, process, BackgroundServices()),
+        )
+        await host.open(exits)
+        token = _current.set(host)
+        exits.callback(_current.reset, token)
         with tags(host_tag(owner)):
             yield host
-    finally:
-        _current.reset(token)
-        lag.cancel()
-        await host.flow_runs.close()
-        await host.settler.close()
-        await events.close()
-        await exchange.close()
-        await lease.close()
-        breakers.close()
-        await store.close()
 
 
 def host_tag(owner: str) -> str:

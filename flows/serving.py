@@ -22,6 +22,7 @@ from crucible.errors import CrucibleError, InputError, ServiceUnavailable
 from crucible.logging import configure_logging
 from crucible.settings import ScheduleSettings, Settings, load
 from crucible.telemetry.metrics_server import metrics_served
+from crucible.telemetry.process import api_of_process, tracing
 from flows.controller import embedded_controller
 from flows.embedding import is_controller
 from flows.endings import block_endings, call_on_ending
@@ -44,9 +45,10 @@ from flows.parity_sweep import parity_sweep
 from flows.rollout import rollout
 from flows.session import prefect_session
 from flows.worker import Offer, WarmWorker
-from tasks.traced_process import traced_process
 
 READY_LINE = "CRUCIBLE_READY"
+
+_PROCESS = "flows"
 
 _PREFECT_WITHIN_S = 60.0
 _LOOK_EVERY_S = 0.2
@@ -58,14 +60,14 @@ _EXIT_FAULT = 4
 def main() -> int:
     """Serve until SIGTERM; exit 2 on a setting that cannot be used, 4 when a needed server is away."""
     block_endings()
-    configure_logging(service="flows")
+    configure_logging(service=_PROCESS)
     with_controller = is_controller(__doc__)
     try:
         settings = load(ScheduleSettings)
         options = flow_options(load(Settings))
         with (
             metrics_served(),
-            traced_process("flows", options.endpoints.redis_url),
+            tracing(_PROCESS, api_of_process()),
             temporary_settings({PREFECT_WORKER_QUERY_SECONDS: settings.poll_s}),
         ):
             asyncio.run(_serve(options, settings, with_controller=with_controller))
@@ -82,7 +84,7 @@ async def _serve(options: FlowOptions, settings: ScheduleSettings, *, with_contr
     async with (
         prefect_session(),
         embedded_controller(options.endpoints) if with_controller else nullcontext(),
-        flow_host(options.endpoints) as host,
+        flow_host(options.endpoints, _PROCESS) as host,
         get_client() as client,
     ):
         if await _prefect_answers(client, stopping):
@@ -134,16 +136,19 @@ async def _forget_missed(client: PrefectClient, deployment_id: UUID) -> None:
 
 async def _work(worker: WarmWorker, host: FlowHost, stopping: asyncio.Event) -> None:
     """Have ``worker`` work until it is to stop; raises what ends it before."""
-    working = asyncio.create_task(worker.start(printer=_say_ready))
-    beside = [asyncio.create_task(each) for each in (worker.follow(), stopping.wait())]
-    await asyncio.wait({working, beside[-1]}, return_when=asyncio.FIRST_COMPLETED)
+    worker.open()
+    working, told = (
+        asyncio.create_task(worker.start(printer=_say_ready)),
+        asyncio.create_task(stopping.wait()),
+    )
+    await asyncio.wait({working, told}, return_when=asyncio.FIRST_COMPLETED)
     if stopping.is_set():
         await worker.leave(_LEAVE_WITHIN_S)
     else:
         host.leave()  # others go on with what is open
-    for each in (*beside, working):
+    for each in (told, working):
         each.cancel()
-    await asyncio.gather(*beside, return_exceptions=True)
+    await asyncio.gather(told, return_exceptions=True)
     await asyncio.gather(working, return_exceptions=stopping.is_set())
 
 

@@ -8,10 +8,10 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 from uuid import UUID
 
-import structlog
 from anyio.abc import TaskStatus
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -20,13 +20,14 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.states import Cancelled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
+from crucible.errors import ServiceUnavailable
 from crucible.settings import WorkerSettings, load
 from flows.flow_runs import run_here
 from flows.host import FlowHost, host_tag
+from tasks.background import BackgroundService
 
 POOL = "crucible"
 
-_SUBSCRIBE_AGAIN_S = 1.0
 _GENERATED_NAME = re.compile(r"[a-z]+[0-9]*(-[a-z]+[0-9]*)+")
 """What the names look like that Prefect's server and its form make up for runs that nobody has named."""
 
@@ -66,16 +67,17 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
         self._under_way: dict[UUID, asyncio.Event] = {}
         self._leaving = False
 
-    async def follow(self) -> None:
-        """Look for what is due when a flow run is scheduled, until cancelled; polling goes on beside it."""
-        while True:
-            try:
-                async with get_events_subscriber(filter=_SCHEDULED) as events:
-                    async for _ in events:
-                        await self.get_and_submit_flow_runs()
-            except Exception as error:  # noqa: BLE001 (whatever ends a subscription, there must be another)
-                structlog.get_logger().warning("not told of what is due; looking instead", reason=repr(error))
-            await asyncio.sleep(_SUBSCRIBE_AGAIN_S)
+    def open(self) -> None:
+        """Have the host's background look for what is due when a flow run is scheduled, beside polling."""
+        self._host.background.keep("due flow runs", self._follow, bound_s=inf, required=False)
+
+    async def _follow(self, service: BackgroundService) -> None:
+        async with get_events_subscriber(filter=_SCHEDULED) as events:
+            service.round_done()
+            async for _ in events:
+                await self.get_and_submit_flow_runs()
+                service.round_done()
+        raise ServiceUnavailable("the Prefect server has ended the subscription to its events; see its log")
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """See Prefect; nothing more is taken after ``leave``."""

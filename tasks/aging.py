@@ -35,7 +35,7 @@ class Aging:
     def tick(self) -> int | None:
         """Lets rise what has waited; returns how many, or null where the last tick is less than a period ago.
 
-        Whoever ticks the same queues shares the ticks. Raises redis-py's errors when Redis cannot be reached.
+        Whoever ticks the same queues shares the ticks. Raises ``ServiceUnavailable``.
         """
         risen = int(self._age(self._keys, self._arguments))
         return None if risen == _NOT_YET else risen

@@ -1,13 +1,14 @@
 """Background services: the loops of a process, started again after any error, and counted.
 
-A loop reports each round that went well. A service is *overdue* when that was longer ago than its bound; a
-process with an overdue service that is required is not ready.
+A loop reports each round that went well. A service is *overdue* when that was longer ago than its bound, or
+when it has failed for a quarter of a minute; a process with an overdue service that is required is not ready.
 """
 
 import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,8 +19,10 @@ from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception
 from crucible.errors import CrucibleError
 
 _FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S = 2.0
 _LEAST_BOUND_S = 15.0
+_FAILING_BOUND_S = 15.0
+_IDLE_ROUND_S = 2.0
 _THREADS_END_WITHIN_S = 2.0
 
 
@@ -52,6 +55,11 @@ class BackgroundService:
         _failures().labels(name)
         _well().labels(name).set_function(lambda: float(self._is_well()))
 
+    def forget(self) -> None:
+        """Show it as a gauge no more: it was ended."""
+        with suppress(KeyError):
+            _well().remove(self.name)
+
     def round_done(self) -> None:
         """Report that a round went well. The loop calls this at least once in ``bound_s``."""
         self._last_round = time.monotonic()
@@ -59,22 +67,37 @@ class BackgroundService:
             self._in_a_row = 0
             self._log.info("background service works again")
 
+    async def idle(self, until: asyncio.Event) -> None:
+        """Wait for ``until``; a loop that has nothing to do before is well."""
+        while not until.is_set():
+            self.round_done()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_IDLE_ROUND_S):
+                    await until.wait()
+
     def state(self) -> ServiceState:
         """How the service does now."""
         now = time.monotonic()
         silent_s = now - self._last_round
         failing_s = now - self._failing_since if self._in_a_row else 0.0
         overdue = None
-        if silent_s > self.bound_s:
-            why = self._last_error if self._in_a_row else "it has not failed, and hangs"
-            overdue = f"no round for {silent_s:.0f} s (bound {self.bound_s:g} s): {why}"
+        if failing_s > min(self.bound_s, _FAILING_BOUND_S):
+            overdue = f"fails for {failing_s:.0f} s: {self._last_error}"
+        elif silent_s > self.bound_s:
+            overdue = f"no round for {silent_s:.0f} s (bound {self.bound_s:g} s), and no error: it hangs"
         return ServiceState(self.name, self.required, self._failures, failing_s, self._last_error, overdue)
 
     async def supervise(self, loop: Callable[[], Awaitable[None]]) -> None:
         """Run ``loop`` until it returns or this task is cancelled; again, after a pause, when it fails."""
+        task = asyncio.current_task()
 
         async def awaited() -> None:  # tenacity awaits only what it can tell is a coroutine function
-            await loop()
+            try:
+                await loop()
+            except asyncio.CancelledError as error:
+                if task is None or task.cancelling():
+                    raise
+                raise RuntimeError("something that it awaited was cancelled") from error
 
         await AsyncRetrying(retry=retry_if_exception_type(Exception), wait=self._pause_s)(awaited)
 
@@ -116,12 +139,11 @@ class BackgroundServices:
     def __init__(self) -> None:
         self._services: dict[str, BackgroundService] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._threads: list[threading.Thread] = []
-        self._stopping = threading.Event()
+        self._threads: dict[str, tuple[threading.Thread, threading.Event]] = {}
 
     def states(self) -> tuple[ServiceState, ...]:
         """How each service does now."""
-        return tuple(each.state() for each in self._services.values())
+        return tuple(each.state() for each in list(self._services.values()))
 
     def every(
         self,
@@ -182,20 +204,20 @@ class BackgroundServices:
         required: bool = True,
     ) -> None:
         """As ``keep``, in a thread; ``loop`` returns soon after its event is set."""
-        service = self._add(name, bound_s, required=required)
+        service, stopping = self._add(name, bound_s, required=required), threading.Event()
         thread = threading.Thread(
             target=service.supervise_thread,
-            args=(lambda: loop(service, self._stopping), self._stopping),
+            args=(lambda: loop(service, stopping), stopping),
             name=name,
             daemon=True,  # a process that ends does not wait for a loop that hangs
         )
-        self._threads.append(thread)
+        self._threads[name] = thread, stopping
         thread.start()
 
     async def end(self, name: str) -> None:
         """Cancel the task of one service and wait for its end; nothing happens to one that is not there."""
         if task := self._tasks.pop(name, None):
-            self._services.pop(name)
+            self._services.pop(name).forget()
             task.cancel()
             await asyncio.wait({task})
 
@@ -205,12 +227,19 @@ class BackgroundServices:
             await self.end(name)
         await asyncio.to_thread(self.stop_threads)
 
-    def stop_threads(self) -> None:
-        """Stop the threads, and wait a moment for their end."""
-        self._stopping.set()
-        deadline = time.monotonic() + _THREADS_END_WITHIN_S
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+    def stop_threads(self, *names: str, within_s: float = _THREADS_END_WITHIN_S) -> None:
+        """Stop the threads of these services, or of all, and wait ``within_s`` seconds for their end.
+
+        A thread of them may call this; it is not waited for.
+        """
+        ending = [self._threads.pop(name) for name in names or tuple(self._threads)]
+        for thread, stopping in ending:
+            stopping.set()
+            self._services.pop(thread.name).forget()
+        deadline = time.monotonic() + within_s
+        for thread, _ in ending:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
 
     def _add(self, name: str, bound_s: float, *, required: bool) -> BackgroundService:
         if name in self._services:

@@ -5,7 +5,7 @@ runs, or a sweep; ``crucible:cancels`` is a stream that tells of new marks, each
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import cast
 
@@ -13,7 +13,7 @@ from crucible.errors import ServiceUnavailable
 from crucible.models import LEGS, Leg
 from executors.killer import Killer
 from tasks.claims import claim_key, mark_key, mark_keys
-from tasks.connections import connect_async, unavailable
+from tasks.connections import connect_async
 from tasks.streams import place_in
 
 CANCELS = "crucible:cancels"
@@ -22,7 +22,6 @@ _MARK_TTL_S = 86_400
 _ENTRIES_KEPT = 10_000
 _IDS_IN_ENTRY = 1000
 _BLOCK_MS = 5_000
-_PAUSE_S = 0.5
 
 Killers = Mapping[Leg, Sequence[Killer]]
 """For each leg one for each of its executors."""
@@ -34,9 +33,9 @@ class Cancellations:
     """The marks as a flow host uses them, and the executors' kill, for programs whose worker is not there."""
 
     def __init__(self, redis_url: str, killers: Killers) -> None:
-        self._url = redis_url
         self._redis = connect_async(redis_url)
         self._killers = killers
+        self._last: str | None = None
 
     async def mark(self, ids: Collection[str]) -> None:
         """Mark runs, evaluations or sweeps as cancelled, for a day, and tell everybody.
@@ -44,16 +43,13 @@ class Cancellations:
         All or none of up to a thousand; raises ``ServiceUnavailable`` when Redis does not answer.
         """
         marked = list(ids)
-        try:
-            for start in range(0, len(marked), _IDS_IN_ENTRY):
-                await self._mark(marked[start : start + _IDS_IN_ENTRY])
-        except ServiceUnavailable as error:
-            raise unavailable(self._url, "marks of what was cancelled", error) from error
+        for start in range(0, len(marked), _IDS_IN_ENTRY):
+            await self._mark(marked[start : start + _IDS_IN_ENTRY])
 
     async def marked(self, run_ids: Collection[str]) -> set[str]:
         """Which of ``run_ids``, or of sweeps, were cancelled, by themselves or with their evaluation.
 
-        Raises redis-py's errors when Redis cannot be reached.
+        Raises ``ServiceUnavailable`` when Redis cannot be used.
         """
         asked = list(run_ids)
         if not asked:
@@ -62,23 +58,20 @@ class Cancellations:
         pairs = zip(asked, marks[::2], marks[1::2], strict=True)
         return {run_id for run_id, *found in pairs if any(mark is not None for mark in found)}
 
-    async def heard(self) -> AsyncIterator[set[str]]:
-        """What is marked from now on, by whomever, without end. A Redis that goes away is waited for."""
-        last: str | None = None
-        while True:
-            try:
-                if last is None:
-                    last = newest(cast("list[Entry]", await self._redis.xrevrange(CANCELS, count=1)))
-                found = await self._redis.xread({CANCELS: last}, block=_BLOCK_MS)
-                if not found:
-                    last = await place_in(self._redis, CANCELS, last)
-            except ServiceUnavailable:
-                await asyncio.sleep(_PAUSE_S)  # whoever reads the replies logs the loss
-                continue
-            if found:
-                ((_, entries),) = cast("list[tuple[bytes, list[Entry]]]", found)
-                last = newest(entries)
-                yield {each for _, fields in entries for each in fields[b"ids"].decode().split()}
+    async def marked_since(self) -> set[str]:
+        """What was marked by anybody since the last call, as soon as there is any; nothing after 5 s without.
+
+        The first call begins with what is marked from then on. Raises ``ServiceUnavailable``.
+        """
+        if self._last is None:
+            self._last = newest(cast("list[Entry]", await self._redis.xrevrange(CANCELS, count=1)))
+        found = await self._redis.xread({CANCELS: self._last}, block=_BLOCK_MS)
+        if not found:
+            self._last = await place_in(self._redis, CANCELS, self._last)
+            return set()
+        ((_, entries),) = cast("list[tuple[bytes, list[Entry]]]", found)
+        self._last = newest(entries)
+        return {each for _, fields in entries for each in fields.get(b"ids", b"").decode().split()}
 
     async def kill(self, run_ids: Iterable[str], legs: Collection[Leg] = LEGS) -> None:
         """Have the executors of ``legs`` end these runs, those in a worker's hands first.
@@ -90,7 +83,7 @@ class Cancellations:
         await asyncio.gather(*(self._kill_on(leg, asked) for leg in legs))
 
     async def aclose(self) -> None:
-        """Close all connections; a ``heard`` under way must have been cancelled."""
+        """Close all connections; a ``marked_since`` under way must have been cancelled."""
         for each in chain.from_iterable(self._killers.values()):
             each.close()
         await self._redis.aclose()

@@ -16,9 +16,7 @@ from typing import Literal, cast
 from uuid import uuid4
 
 import redis
-import structlog
 
-from crucible.errors import ServiceUnavailable
 from crucible.models import Leg
 from tasks import scripts
 from tasks.dispatch import Run
@@ -99,7 +97,7 @@ class QueueBooks:
 class Claims:
     """The claims of one worker process on one leg. Safe to use from several threads.
 
-    Every method raises redis-py's errors when Redis cannot be reached; the run is then neither
+    Every method raises ``ServiceUnavailable`` when Redis cannot be used; the run is then neither
     answered nor lost, because its claim expires and its sender sends it again.
     """
 
@@ -213,31 +211,6 @@ class Claims:
     def _snapshot(self) -> Sequence[Claim]:
         with self._lock:
             return list(self._live.values())
-
-
-class ClaimKeeper:
-    """A thread that renews a worker's claims until it is stopped."""
-
-    def __init__(self, claims: Claims, every_s: float) -> None:
-        self._claims, self._every_s = claims, every_s
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="claim-keeper", daemon=True)
-
-    def start(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stops the thread; claims that live on expire by themselves."""
-        self._stopping.set()
-
-    def _run(self) -> None:
-        log = structlog.get_logger()
-        while not self._stopping.wait(self._every_s):
-            try:
-                self._claims.renew()
-            except ServiceUnavailable as error:
-                log.warning("claims not renewed", reason=str(error))
 
 
 def _now_ms() -> int:

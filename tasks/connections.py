@@ -62,13 +62,6 @@ def address(url: str) -> str:
     return f"{parts.hostname}:{parts.port or 6379}"
 
 
-def unavailable(url: str, purpose: str, cause: BaseException) -> ServiceUnavailable:
-    """The error that says that the Redis at ``url``, needed for ``purpose``, does not answer."""
-    return ServiceUnavailable(
-        f"Redis at {address(url)} ({purpose}) does not answer: {cause}; start it or set its URL"
-    )
-
-
 def wait_until_there(
     client: redis.Redis, pause: Callable[[float], bool], absent: Callable[[Exception], None]
 ) -> bool:

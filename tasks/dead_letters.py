@@ -58,7 +58,7 @@ def leg_and_number(letter_id: str) -> tuple[Leg, int] | None:
 
 
 class DeadLetters:
-    """The letters of one leg, in the Redis of its queue. Every method raises redis-py's errors."""
+    """The letters of one leg, in the Redis of its queue. Every method raises ``ServiceUnavailable``."""
 
     def __init__(self, client: redis.Redis, leg: Leg) -> None:
         self._redis, self._leg = client, leg

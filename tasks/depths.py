@@ -27,12 +27,12 @@ class Depths:
 
 
 async def legacy_depths(client: redis.asyncio.Redis, settings: LegacySettings) -> Depths:
-    """The legacy queue, in the Redis of claims. Raises redis-py's errors when it cannot be reached."""
+    """The legacy queue, in the Redis of claims. Raises ``ServiceUnavailable`` when it cannot be used."""
     return await _depths(client, "legacy", payload.queue_keys(settings), settings.processing_key)
 
 
 async def celery_depths(client: redis.asyncio.Redis, settings: CelerySettings) -> Depths:
-    """Celery's queue, in the Redis of its own. Raises redis-py's errors when it cannot be reached."""
+    """Celery's queue, in the Redis of its own. Raises ``ServiceUnavailable`` when it cannot be used."""
     keys = dict(zip(payload.PRIORITIES, celery_app.queue_keys(settings), strict=True))
     unacked = celery_app.broker_keys(settings)[0]
     return await _depths(client, "celery", keys, unacked)

@@ -12,15 +12,17 @@ from enum import StrEnum
 from typing import Any
 
 import orjson
-import structlog
 
 from crucible.errors import ServiceUnavailable
+from tasks.background import BackgroundService, BackgroundServices
 from tasks.connections import connect_async
 
 EVENTS_KEY = "crucible:events"
 EVENTS_KEPT = 20_000
 """In the stream, about; whoever resumes from before the oldest must read anew."""
 
+_SERVICE = "event log"
+_BOUND_S = 15.0
 _MOST_WAITING = 10_000
 _AT_ONCE = 500
 
@@ -44,13 +46,13 @@ class EventLog:
         self._redis = connect_async(redis_url, connections=2)
         self._waiting: deque[dict[Any, Any]] = deque(maxlen=_MOST_WAITING)
         self._arrived = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
-        self._closing = asyncio.Event()
-        self._is_away = False
+        self._writing = asyncio.Lock()
+        self._background: BackgroundServices | None = None
 
-    def open(self) -> None:
-        """Start to write; needs a running event loop."""
-        self._writer = asyncio.create_task(self._write())
+    def open(self, background: BackgroundServices) -> None:
+        """Have ``background`` write from now on."""
+        self._background = background
+        background.keep(_SERVICE, self._write, bound_s=_BOUND_S, required=False)
 
     def put(self, kind: EventKind, data: Mapping[str, Any]) -> None:
         """Tell of something. Beyond ten thousand that could not be told, the oldest are forgotten."""
@@ -59,30 +61,22 @@ class EventLog:
 
     async def close(self) -> None:
         """Write what is left, if Redis answers, and stop."""
-        self._closing.set()
-        self._arrived.set()
-        await (self._writer or self._write())  # not cancelled: what it is just writing would be lost
+        with contextlib.suppress(ServiceUnavailable):
+            await self._write_all()  # nothing is being written then, which would be lost or written twice
+        if self._background is not None:
+            await self._background.end(_SERVICE)
         await self._redis.aclose()
 
-    async def _write(self) -> None:
-        while self._waiting or not self._closing.is_set():
-            await self._arrived.wait()
+    async def _write(self, service: BackgroundService) -> None:
+        while True:
+            await self._write_all()
             self._arrived.clear()
-            try:
-                while self._waiting:
-                    await self._write_some()
-            except ServiceUnavailable as error:
-                if not self._is_away:
-                    structlog.get_logger().warning("events wait for Redis", reason=str(error))
-                self._is_away = True
-                self._arrived.set()
-                if self._closing.is_set():
-                    return
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(1):
-                        await self._closing.wait()
-            else:
-                self._is_away = False
+            await service.idle(self._arrived)
+
+    async def _write_all(self) -> None:
+        async with self._writing:
+            while self._waiting:
+                await self._write_some()
 
     async def _write_some(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
@@ -91,6 +85,6 @@ class EventLog:
             pipeline.xadd(EVENTS_KEY, fields, maxlen=EVENTS_KEPT, approximate=True)
         try:
             await pipeline.execute()
-        except ServiceUnavailable:
-            self._waiting.extendleft(reversed(batch))
+        except BaseException:
+            self._waiting = deque((*batch, *self._waiting), _MOST_WAITING)  # without the oldest, if too many
             raise

@@ -8,16 +8,19 @@ with a reason.
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import structlog
 from opentelemetry.trace import SpanContext
+from pydantic import ValidationError
 
 from crucible.errors import ServiceUnavailable
 from crucible.models import LEGS, Leg, Observation, Outcome
 from crucible.settings import FlowSettings
+from tasks.background import BackgroundService, BackgroundServices
 from tasks.cancellation import Cancellations
 from tasks.dispatch import Dispatch, LegClient
 from tasks.enqueue_spans import enqueuing
@@ -44,6 +47,8 @@ class Answer(NamedTuple):
 OnAnswer = Callable[[Answer], None]
 """Called once for each run."""
 
+_READER, _WATCH, _LISTENER = "reply reader", "run deadlines", "cancellation listener"
+_BOUND_S = 15.0
 _WATCH_EVERY_S = 1.0
 _BUSY_FROM = 50
 _REST_S = 0.1
@@ -143,25 +148,29 @@ class Exchange:
         self._leaving = False
         self._settings = settings
         self._sent = 0
-        self._background: list[asyncio.Task[None]] = []
+        self._background: BackgroundServices | None = None
+        self._unread: deque[Reply] = deque()
         self._sending: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger()
         self.tally = Tally()
         self.on_cancelled: Callable[[Collection[str]], None] = _nobody
         """Called with the ids of each request to cancel, of runs, evaluations and sweeps, also others'."""
 
-    def open(self) -> None:
-        """Start to read replies and to watch deadlines; needs a running event loop."""
-        self._background = [asyncio.create_task(each()) for each in (self._read, self._watch, self._hear)]
-        for task in self._background:
-            task.add_done_callback(self._stopped)
+    def open(self, background: BackgroundServices) -> None:
+        """Have ``background`` read replies and watch deadlines from now on."""
+        self._background = background
+        background.keep(_READER, self._read, bound_s=_BOUND_S)
+        background.every(_WATCH_EVERY_S, _WATCH, self._watch)
+        background.every(0, _LISTENER, self._hear)
 
     async def close(self) -> None:
         """Stop reading and close the legs' connections."""
-        ending = [*self._background, *self._sending]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        if self._background is not None:
+            for name in (_READER, _WATCH, _LISTENER):
+                await self._background.end(name)
+        for sending in self._sending:
+            sending.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
         for leg in LEGS:
             await self._legs[leg].client.aclose()
         await self._reader.aclose()
@@ -232,7 +241,7 @@ class Exchange:
 
     async def _hear(self) -> None:
         """Give up waiting for what anybody has cancelled."""
-        async for ids in self._cancellations.heard():
+        if ids := await self._cancellations.marked_since():
             for state in self._legs.values():
                 self._finish_cancelled(state, state.waiting_of(ids))
             self.on_cancelled(ids)
@@ -251,24 +260,14 @@ class Exchange:
         if wanted := [each for each in dispatches if each.run_id not in cancelled]:
             await self._send(state, wanted)
 
-    def _stopped(self, task: asyncio.Task[None]) -> None:
-        """Tell those who wait when nobody reads for them any more; only a defect can end a reader."""
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        self._log.error("exchange_stopped", reason=repr(error))
-        for state in self._legs.values():
-            for waiting in state.waiting.values():
-                waiting.asked.failure = error
-                waiting.asked.done.set()
-
-    async def _read(self) -> None:
-        async for replies in self._reader.batches():
-            for reply in replies:
-                self._receive(reply)
-            if self.is_busy:
-                await asyncio.sleep(
-                    _REST_S
-                )  # nobody waits for a single one of so many; more come in one read
+    async def _read(self, service: BackgroundService) -> None:
+        while True:
+            while self._unread:  # also what an error has left
+                self._receive(self._unread.popleft())
+            self._unread.extend(await self._reader.read())
+            service.round_done()
+            if self.is_busy:  # nobody waits for a single one of so many; more come in one read
+                await asyncio.sleep(_REST_S)
 
     def _receive(self, reply: Reply) -> None:
         state = self._legs[reply.leg]
@@ -277,22 +276,29 @@ class Exchange:
         waiting = state.waiting.get(reply.run_id)
         if waiting is None:
             self.tally.dropped += 1
-        elif reply.observation is not None:
-            state.last_answer_at = state.heard_at
-            state.newest_answered = max(state.newest_answered, waiting.order)
-            seen = Observation.model_validate_json(reply.observation)
-            if seen.outcome is Outcome.CANCELLED:
-                self._finish_cancelled(state, [reply.run_id])
-                return
-            worked_s = (reply.finished_at - reply.taken_at) / 1000
-            waited_s = max(0.0, state.heard_at - waiting.asked_at - worked_s)
-            count_answer(reply.leg, seen, state.heard_at - waiting.asked_at)
-            observation = seen.model_copy(update={"leg": reply.leg})
-            finished_ms = reply.finished_at
-            answer = Answer(reply.run_id, observation, waited_s=waited_s, finished_ms=finished_ms)
-            self._finish(state, waiting, answer)
-        else:
+        elif reply.observation is None:
             self._receive_fault(state, waiting, reply.fault or "no reason given")
+        else:
+            self._receive_answer(state, waiting, reply, reply.observation)
+
+    def _receive_answer(self, state: _LegState, waiting: _Waiting, reply: Reply, observation: bytes) -> None:
+        state.last_answer_at = state.heard_at
+        state.newest_answered = max(state.newest_answered, waiting.order)
+        try:
+            seen = Observation.model_validate_json(observation)
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"]
+            self._receive_fault(state, waiting, f"{reply.worker} sent what is no observation: {problem}")
+            return
+        if seen.outcome is Outcome.CANCELLED:
+            self._finish_cancelled(state, [reply.run_id])
+            return
+        worked_s = (reply.finished_at - reply.taken_at) / 1000
+        waited_s = max(0.0, state.heard_at - waiting.asked_at - worked_s)
+        count_answer(reply.leg, seen, state.heard_at - waiting.asked_at)
+        found = seen.model_copy(update={"leg": reply.leg})
+        answer = Answer(reply.run_id, found, waited_s=waited_s, finished_ms=reply.finished_at)
+        self._finish(state, waiting, answer)
 
     def _receive_fault(self, state: _LegState, waiting: _Waiting, reason: str) -> None:
         waiting.faults += 1
@@ -306,16 +312,15 @@ class Exchange:
 
     def _finish(self, state: _LegState, waiting: _Waiting, answer: Answer) -> None:
         state.finish(waiting)
-        waiting.asked.on_answer(answer)
+        try:
+            waiting.asked.on_answer(answer)
+        except Exception as error:  # noqa: BLE001 (a defect in one call's hands ends that call, and no other)
+            waiting.asked.failure = error
+            waiting.asked.done.set()
 
     async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(_WATCH_EVERY_S)
-            for state in self._legs.values():
-                with contextlib.suppress(
-                    ServiceUnavailable
-                ):  # asked again in a second; the reader logs the loss
-                    await self._look_after(state)
+        for state in self._legs.values():
+            await self._look_after(state)
 
     async def _look_after(self, state: _LegState) -> None:
         now, stall_s = time.monotonic(), self._settings.stall_s
@@ -352,7 +357,12 @@ class Exchange:
 
     def _keep(self, sending: asyncio.Task[None]) -> None:
         self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
+        sending.add_done_callback(self._note_end)
+
+    def _note_end(self, sending: asyncio.Task[None]) -> None:
+        self._sending.discard(sending)
+        if not sending.cancelled() and (error := sending.exception()):
+            self._log.error("not sent; deadlines are watched", exc_info=error)
 
     async def _resend(self, state: _LegState, waiting: list[_Waiting], delay_s: float) -> None:
         await asyncio.sleep(delay_s)

@@ -4,7 +4,6 @@ Keys, in the Redis of the replies: ``crucible:host:{owner}``. Nothing rests on t
 with what is open: a host that was taken for dead and comes back answers late, which changes nothing.
 """
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -12,8 +11,10 @@ import time
 from collections.abc import Collection
 
 from crucible.errors import ServiceUnavailable
+from tasks.background import BackgroundServices
 from tasks.connections import connect_async
 
+_SERVICE = "host lease"
 _RENEWALS = 4
 """Times a lease is renewed before it would end."""
 
@@ -30,40 +31,30 @@ class Lease:
         self.owner = owner
         self.lease_s = lease_s
         self._redis = connect_async(redis_url, 2)
-        self._closing = asyncio.Event()
-        self._keeping: asyncio.Task[None] | None = None
+        self._background: BackgroundServices | None = None
 
-    async def open(self) -> None:
-        """Take the lease and renew it from now on; a Redis that is away gets it when it comes."""
+    async def open(self, background: BackgroundServices) -> None:
+        """Take the lease, and have ``background`` renew it; a Redis that is away gets it when it comes."""
         with contextlib.suppress(ServiceUnavailable):
             await self._renew()
-        self._keeping = asyncio.create_task(self._keep())
+        self._background = background
+        background.every(self.lease_s / _RENEWALS, _SERVICE, self._renew)
 
     async def close(self) -> None:
         """Give the lease up: what is still open in this host's name is for others."""
-        if self._keeping is not None:
-            self._closing.set()
-            await asyncio.wait({self._keeping}, timeout=self.lease_s)
-            self._keeping.cancel()
+        if self._background is not None:
+            await self._background.end(_SERVICE)
             with contextlib.suppress(ServiceUnavailable):
                 await self._redis.delete(host_key(self.owner))
         await self._redis.aclose()
 
     async def alive(self, owners: Collection[str]) -> set[str]:
-        """Which of ``owners`` have a lease. Raises redis-py's errors when Redis cannot be reached."""
+        """Which of ``owners`` have a lease. Raises ``ServiceUnavailable`` when Redis cannot be used."""
         asked = list(owners)
         if not asked:
             return set()
         found = await self._redis.mget([host_key(each) for each in asked])
         return {owner for owner, lease in zip(asked, found, strict=True) if lease is not None}
-
-    async def _keep(self) -> None:
-        while not self._closing.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.lease_s / _RENEWALS):
-                    await self._closing.wait()
-            with contextlib.suppress(ServiceUnavailable):  # whoever reads the replies logs the loss
-                await self._renew()
 
     async def _renew(self) -> None:
         where = f"{socket.gethostname()}:{os.getpid()}"
@@ -83,7 +74,7 @@ class Departed:
     async def among(self, owners: Collection[str]) -> list[str]:
         """Who of ``owners`` is dead; the own one never is. To be asked again and again.
 
-        Raises redis-py's errors when Redis cannot be reached.
+        Raises ``ServiceUnavailable`` when Redis cannot be used.
         """
         missing = set(owners) - await self._lease.alive(owners) - {self._lease.owner}
         now = time.monotonic()

@@ -6,15 +6,14 @@ from functools import cache
 
 from prometheus_client import Gauge
 
-_EVERY_S = 1.0
+_OVER_S = 1.0
 
 
-async def watch_lag() -> None:
-    """Keep the gauge, until cancelled."""
-    while True:
-        due = time.monotonic() + _EVERY_S
-        await asyncio.sleep(_EVERY_S)
-        _lag().set(max(0.0, time.monotonic() - due))
+async def measure_lag() -> None:
+    """Set the gauge, after a second."""
+    due = time.monotonic() + _OVER_S
+    await asyncio.sleep(_OVER_S)
+    _lag().set(max(0.0, time.monotonic() - due))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""How long evaluations have waited in the queues of both legs, and spans on their way to the store."""
+"""How long evaluations have waited in the queues of both legs."""
 
 import asyncio
 import time
@@ -13,11 +13,10 @@ from tasks.celery_leg import app as celery_app
 from tasks.connections import connect_async
 from tasks.dispatch import ENQUEUED_AT
 from tasks.legacy_leg import payload
-from tasks.span_stream import SPANS_KEY
 
 
 class QueueAges:
-    """Asks the Redis of each leg. Every method raises redis-py's errors when that cannot be reached."""
+    """Asks the Redis of each leg. Every method raises ``ServiceUnavailable`` when that cannot be used."""
 
     def __init__(
         self, redis_url: str, celery_redis_url: str, legacy: LegacySettings, celery: CelerySettings
@@ -37,10 +36,6 @@ class QueueAges:
             _oldest_s(self._celery_redis, self._celery_keys, -1),
         )
         return {"legacy": legacy, "celery": celery}
-
-    async def spans(self) -> int:
-        """How many lots of spans are on their way to the store."""
-        return int(await self._redis.xlen(SPANS_KEY))
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import redis
 import redis.asyncio.retry
 import redis.retry
 from redis.backoff import NoBackoff
@@ -20,12 +21,21 @@ Failed = Callable[..., Any]
 
 Retryable = Callable[[Exception], bool]
 
+_NEW_CONNECTION = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError)
+"""Errors after which the connection is dropped. A server that is now a replica is no longer the one meant:
+the same address leads to another one."""
+
+
+def sent_once() -> redis.retry.Retry:
+    """For clients that must not wait: nothing is sent again, a connection that failed is dropped."""
+    return redis.retry.Retry(NoBackoff(), 0, _NEW_CONNECTION)
+
 
 class Reconnecting(redis.retry.Retry):
     """For clients that block. ``dependency`` is what log lines and metrics say has failed."""
 
     def __init__(self, dependency: str, patience: Patience) -> None:
-        super().__init__(NoBackoff(), patience.attempts - 1)
+        super().__init__(NoBackoff(), patience.attempts - 1, _NEW_CONNECTION)
         self._dependency, self._patience = dependency, patience
 
     def call_with_retry(
@@ -55,7 +65,7 @@ class AsyncReconnecting(redis.asyncio.retry.Retry):
     """As ``Reconnecting``, for an event loop. A task that is cancelled meanwhile ends, whatever it got."""
 
     def __init__(self, dependency: str, patience: Patience) -> None:
-        super().__init__(NoBackoff(), patience.attempts - 1)
+        super().__init__(NoBackoff(), patience.attempts - 1, _NEW_CONNECTION)
         self._dependency, self._patience = dependency, patience
 
     async def call_with_retry(

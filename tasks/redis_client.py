@@ -1,4 +1,4 @@
-"""Redis clients whose errors are Crucible's: the one place where errors of redis-py become ours."""
+"""Redis clients that raise Crucible's errors: the one place where errors of redis-py become ours."""
 
 import re
 from collections.abc import Iterator
@@ -12,34 +12,43 @@ from redis.client import Pipeline
 
 from crucible.errors import ServiceUnavailable
 
-_FOR_THE_CALLER = ("NOSCRIPT", "NOGROUP", "BUSYGROUP")
-"""Codes of answers that are no fault: redis-py loads the script, and callers make the group."""
+_FOR_THE_CALLER = (redis.DataError, redis.WatchError, redis.exceptions.NoScriptError)
+"""No fault of a server: a value that cannot be sent, a lost race, a script that redis-py loads then."""
 
+_ANSWERS = ("NOGROUP", "BUSYGROUP", "no such key")
+"""How errors begin that answer a question of the caller."""
+
+_FAILED_OVER = "it is a replica: wait for the failover to end, or name the primary in its URL"
+_CLUSTER = "name a single server in its URL; a cluster cannot be used"
 _REMEDIES = {
-    "MISCONF": "free some room on its disk",
-    "READONLY": "it is a replica: wait for the failover to end, or name the primary in its URL",
-    "OOM": "raise its maxmemory, or remove what it need not keep",
-    "LOADING": "it is reading its data from disk: wait",
     "BUSY": "a script runs for too long: end it with SCRIPT KILL",
-    "CLUSTERDOWN": "name a single server in its URL, or mend the cluster",
+    "CLUSTERDOWN": _CLUSTER,
+    "CROSSSLOT": _CLUSTER,
+    "LOADING": "it reads its data from disk: wait",
     "MASTERDOWN": "start its primary",
+    "MISCONF": "free some room on its disk, and see its log",
+    "MOVED": _CLUSTER,
     "NOAUTH": "put its password into its URL",
+    "NOPERM": "allow its user that command",
+    "NOREPLICAS": "start its replicas",
+    "OOM": "raise its maxmemory, or remove what it need not keep",
+    "READONLY": _FAILED_OVER,
+    "UNBLOCKED": _FAILED_OVER,
     "WRONGPASS": "correct the password in its URL",
-    "NOPERM": "allow its user the command",
 }
-_ELSE = "see whether it runs, and its log"
-_CODE = re.compile(r"\b[A-Z]{3,}\b")
+_CODE = re.compile(rf"\b({'|'.join(_REMEDIES)})\b")
 
 
 class RedisClient(redis.Redis):
-    """A client for threads that raises ``ServiceUnavailable`` for every fault of the server.
+    """A client for threads that raises ``ServiceUnavailable`` for faults of the server and the network.
 
-    The message has the server's words and the remedy. What the caller did wrong stays redis-py's error.
+    The message has the server's words and the remedy. Other errors of redis-py are the caller's: a value that
+    cannot be sent, a watched key that changed, a stream or group that is not there.
     """
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """See redis-py."""
-        with _as_ours(self.connection_pool):
+        with _translating(self.connection_pool):
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> "RedisPipeline":  # noqa: FBT001, FBT002 (redis-py's own)
@@ -52,8 +61,11 @@ class RedisPipeline(Pipeline):
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 (redis-py's own)
         """See redis-py."""
-        with _as_ours(self.connection_pool):
+        with _translating(self.connection_pool):
             return super().execute(raise_on_error)
+
+    def annotate_exception(self, exception: Exception, number: int, command: Any) -> None:
+        """Leave the server's words as they are: the command may hold a whole program."""
 
 
 class AsyncRedisClient(redis.asyncio.Redis):
@@ -61,7 +73,7 @@ class AsyncRedisClient(redis.asyncio.Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """See redis-py."""
-        with _as_ours(self.connection_pool):
+        with _translating(self.connection_pool):
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> "AsyncRedisPipeline":  # noqa: FBT001, FBT002 (redis-py's own)
@@ -74,35 +86,36 @@ class AsyncRedisPipeline(AsyncPipeline):
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 (redis-py's own)
         """See redis-py."""
-        with _as_ours(self.connection_pool):
+        with _translating(self.connection_pool):
             return await super().execute(raise_on_error)
 
-
-def redis_fault(address: str, error: Exception) -> ServiceUnavailable:
-    """``error`` of redis-py or the operating system, from the server at ``address`` (host:port), as ours."""
-    said = " ".join(str(error).split()) or type(error).__name__
-    code = _code(error)
-    if code and code not in said:
-        said = f"{code} {said}"
-    return ServiceUnavailable(f"Redis at {address}: {said}; {_REMEDIES.get(code, _ELSE)}")
+    def annotate_exception(self, exception: Exception, number: int, command: Any) -> None:
+        """See ``RedisPipeline.annotate_exception``."""
 
 
 @contextmanager
-def _as_ours(pool: Any) -> Iterator[None]:
+def redis_faults(address: str) -> Iterator[None]:
+    """Raise ``ServiceUnavailable`` for errors of the Redis at ``address`` (host:port), in code of others."""
     try:
         yield
-    except (redis.DataError, redis.WatchError):
-        raise  # the caller's own
+    except _FOR_THE_CALLER:
+        raise
     except (redis.RedisError, OSError) as error:
-        if _code(error) in _FOR_THE_CALLER:
+        if isinstance(error, redis.ResponseError) and str(error).startswith(_ANSWERS):
             raise
-        where = pool.connection_kwargs
-        raise redis_fault(f"{where.get('host')}:{where.get('port')}", error) from error
+        raise redis_fault(address, error) from error
 
 
-def _code(error: Exception) -> str:
-    """The word with which the server began its answer; empty where it gave none."""
-    if code := getattr(error, "status_code", None):
-        return str(code)
-    found = (each for each in _CODE.findall(str(error)) if each in _REMEDIES or each in _FOR_THE_CALLER)
-    return next(found, "")
+def redis_fault(address: str, error: BaseException) -> ServiceUnavailable:
+    """``error`` of redis-py or of the network, met with the Redis at ``address`` (host:port), as ours."""
+    words = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    code = getattr(error, "status_code", None) or next(iter(_CODE.findall(words)), "")
+    if isinstance(error, redis.ResponseError) or code:
+        said = words if code in words else f"{code} {words}"
+        return ServiceUnavailable(f"Redis at {address} answers: {said}; {_REMEDIES.get(code, 'see its log')}")
+    return ServiceUnavailable(f"Redis at {address} does not answer: {words}; start it, or correct its URL")
+
+
+def _translating(pool: Any) -> Any:
+    where = pool.connection_kwargs
+    return redis_faults(where.get("path") or f"{where.get('host')}:{where.get('port')}")

@@ -1,13 +1,11 @@
 """The reply stream: where both legs' workers report, and where one flow host reads."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
 import structlog
 
-from crucible.errors import ServiceUnavailable
 from crucible.models import LEGS, Leg
 from tasks.claims import claim_key, done_key
 from tasks.connections import connect_async
@@ -16,7 +14,6 @@ from tasks.streams import place_in
 _READ_AT_ONCE = 500
 _BLOCK_MS = 5_000
 _TRIM_AFTER = 256
-_LONGEST_PAUSE_S = 2.0
 
 Entry = tuple[bytes, Mapping[bytes, bytes]]
 
@@ -48,34 +45,23 @@ class ReplyReader:
         self._last = "0-0"
         self._handed_out = 0
 
-    async def batches(self) -> AsyncIterator[list[Reply]]:
-        """Batches of replies as they come, without end; none is empty.
+    async def read(self) -> list[Reply]:
+        """The replies after the last one seen, as soon as there are any; none after 5 s without.
 
-        What was handed out is deleted from the stream soon after, so that it stays short. A Redis that
-        goes away is waited for, and reading goes on after the last reply seen.
+        What was handed out is deleted from the stream soon after, so that it stays short. An entry that
+        cannot be read is logged and passed over: whoever waits for it asks again. Raises
+        ``ServiceUnavailable`` when Redis cannot be reached.
         """
-        pause_s = 0.0
-        while True:
-            try:
-                entries = await self._read()
-            except ServiceUnavailable as error:
-                if not pause_s:
-                    structlog.get_logger().warning(
-                        "replies cannot be read; waiting for Redis", reason=str(error)
-                    )
-                pause_s = min(pause_s * 2 or 0.05, _LONGEST_PAUSE_S)
-                await asyncio.sleep(pause_s)
-                continue
-            pause_s = 0.0
-            if entries:
-                self._last = entries[-1][0].decode()
-                self._handed_out += len(entries)
-                yield [_reply(fields) for _, fields in entries]
+        entries = await self._read()
+        if entries:
+            self._last = entries[-1][0].decode()
+            self._handed_out += len(entries)
+        return [reply for _, fields in entries if (reply := _reply(fields)) is not None]
 
     async def claims_alive(self, run_ids: Iterable[str], leg: Leg) -> set[str]:
         """Which of ``run_ids`` a worker has in hand on ``leg``; the others may be sent again.
 
-        Raises redis-py's errors when Redis cannot be reached.
+        Raises ``ServiceUnavailable`` when Redis cannot be used.
         """
         asked = list(run_ids)
         if not asked:
@@ -84,13 +70,13 @@ class ReplyReader:
         return {run_id for run_id, holder in zip(asked, held, strict=True) if holder is not None}
 
     async def aclose(self) -> None:
-        """Closes the connections; a ``batches`` under way must have been cancelled."""
+        """Closes the connections; a ``read`` under way must have been cancelled."""
         await self._redis.aclose()
 
     async def forget(self, run_ids: Iterable[str]) -> None:
         """Let Redis drop the kept answers of runs; that they were answered it remembers.
 
-        Raises redis-py's errors when Redis cannot be reached; the answers are then kept until they expire.
+        Raises ``ServiceUnavailable`` when Redis cannot be used; the answers are then kept until they expire.
         """
         pipeline = self._redis.pipeline(transaction=False)
         for run_id in run_ids:
@@ -121,15 +107,25 @@ def _after(entry_id: str) -> str:
     return f"{milliseconds}-{int(number) + 1}"
 
 
-def _reply(fields: Mapping[bytes, bytes]) -> Reply:
-    fault = fields.get(b"fault")
-    return Reply(
-        run_id=fields[b"id"].decode(),
-        leg=cast("Leg", fields[b"leg"].decode()),
-        kind="answer" if fault is None else "fault",
-        observation=fields.get(b"observation"),
-        fault=None if fault is None else fault.decode(),
-        worker=fields[b"worker"].decode(),
-        taken_at=int(fields[b"taken_at"]),
-        finished_at=int(fields[b"finished_at"]),
-    )
+def _reply(fields: Mapping[bytes, bytes]) -> Reply | None:
+    try:
+        fault = fields.get(b"fault")
+        return Reply(
+            run_id=fields[b"id"].decode(),
+            leg=_leg(fields[b"leg"].decode()),
+            kind="answer" if fault is None else "fault",
+            observation=fields.get(b"observation"),
+            fault=None if fault is None else fault.decode(),
+            worker=fields[b"worker"].decode(),
+            taken_at=int(fields[b"taken_at"]),
+            finished_at=int(fields[b"finished_at"]),
+        )
+    except (KeyError, ValueError) as error:
+        structlog.get_logger().error("reply cannot be read", reason=repr(error), entry=dict(fields))
+        return None
+
+
+def _leg(name: str) -> Leg:
+    if name not in LEGS:
+        raise ValueError(f"no leg is called {name!r}")
+    return name

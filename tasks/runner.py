@@ -31,7 +31,7 @@ def run_one(run: Run, claims: Claims, executor: Executor) -> ClaimState:
 
     Returns the state of the claim: a run that is held or was answered is dropped, since its sender
     sends it again when nobody has it; one that was cancelled is reported as such and not run. Raises
-    redis-py's errors when the report could not be made.
+    ``ServiceUnavailable`` when the report could not be made.
     """
     with told(run, claims.leg):
         return _claim_and_run(run, claims, executor)

@@ -2,24 +2,31 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Sequence
 
-from crucible.errors import PlatformError
-from crucible.models import Comparison
-from crucible.retries import Patience
-from crucible.store import Settled, Store
-from tasks.resilience.policy import async_retrying
+import structlog
 
+from crucible.errors import ServiceUnavailable
+from crucible.models import Comparison
+from crucible.store import Settled, Store
+from tasks.background import BackgroundService, BackgroundServices
+
+_SERVICE = "settler"
+_BOUND_S = 30.0
 _GATHER_S = 0.25
-_PATIENCE = Patience(within_s=30.0, attempts=60, first_pause_s=0.1, longest_pause_s=2.0)
+_WITHIN_S = 30.0
+_SUSPECTS = 3
+"""When so many in a row cannot be settled even alone, it is the store that is ill."""
 
 
 class Settler:
     """Settles what is put at once, or, while ``is_busy``, what was gathered within a moment.
 
-    ``on_settled`` hears of every comparison when it is durable, and not before. A store that fails is
-    tried again for half a minute; what it then still refuses stays open in the ledger, and the next
-    ``flush`` says why. What the store finds orphaned is kept for the one who put it.
+    ``on_settled`` hears of every comparison when it is durable, and not before. What the store does not take
+    is tried again for half a minute; then it stays open in the ledger, and the next ``flush`` says why. What
+    fails together is tried one by one, so that a comparison at fault keeps no other from being settled; it
+    holds up each ``flush`` meanwhile. What the store finds orphaned is kept for the one who put it.
     """
 
     def __init__(
@@ -28,24 +35,31 @@ class Settler:
         self._store = store
         self._is_busy = is_busy
         self._on_settled = on_settled
-        self._queue: asyncio.Queue[Comparison | asyncio.Future[None]] = asyncio.Queue()
+        self._waiting: list[Comparison] = []
+        self._flushes: list[asyncio.Future[None]] = []
+        self._arrived = asyncio.Event()
         self._hurried = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
-        self._failure: PlatformError | None = None
+        self._failing_since: dict[str, float] = {}
+        self._failure: Exception | None = None
         self._orphaned: set[str] = set()
+        self._background: BackgroundServices | None = None
+        self._log = structlog.get_logger()
 
-    def open(self) -> None:
-        """Start to write; needs a running event loop."""
-        self._writer = asyncio.create_task(self._write())
+    def open(self, background: BackgroundServices) -> None:
+        """Have ``background`` write from now on."""
+        self._background = background
+        background.keep(_SERVICE, self._write, bound_s=_BOUND_S)
 
     def put(self, comparison: Comparison) -> None:
         """Take a comparison to be settled soon."""
-        self._queue.put_nowait(comparison)
+        self._waiting.append(comparison)
+        self._arrived.set()
 
     async def flush(self) -> None:
         """Return as soon as all that was put is durable; raises what the store refused some of it with."""
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(written)
+        self._flushes.append(written)
+        self._arrived.set()
         self._hurried.set()
         await written
         if self._failure is not None:
@@ -60,36 +74,81 @@ class Settler:
 
     async def close(self) -> None:
         """Write what is left and stop."""
-        if self._writer is None:
+        if self._background is None:
             return
-        with contextlib.suppress(PlatformError):  # the flow that put it has been told, or has ended
+        with contextlib.suppress(
+            Exception
+        ):  # whatever it is: the flow that put it has been told, or has ended
             await self.flush()
-        self._writer.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._writer
+        await self._background.end(_SERVICE)
 
-    async def _write(self) -> None:
+    async def _write(self, service: BackgroundService) -> None:
         while True:
-            gathered = [await self._queue.get()]
-            if self._is_busy():
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_GATHER_S):
-                        await self._hurried.wait()
-            self._hurried.clear()
-            while not self._queue.empty():
-                gathered.append(self._queue.get_nowait())
-            try:
-                await self._settle([each for each in gathered if isinstance(each, Comparison)])
-            except PlatformError as error:
-                self._failure = error
-            for each in gathered:
-                if isinstance(each, asyncio.Future) and not each.done():
-                    each.set_result(None)
+            if not self._waiting and not self._flushes:
+                self._arrived.clear()
+                await service.idle(self._arrived)
+            await self._gather()
+            await self._settle_waiting()
+            service.round_done()
 
-    async def _settle(self, gathered: Sequence[Comparison]) -> None:
-        if not gathered:
+    async def _gather(self) -> None:
+        if self._is_busy():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GATHER_S):
+                    await self._hurried.wait()
+        self._hurried.clear()
+
+    async def _settle_waiting(self) -> None:
+        """Settle what waits; raises why some of it could not be, which waits on or was given up by then."""
+        comparisons, flushes = list(self._waiting), list(self._flushes)
+        failed = await self._failed_of(comparisons)
+        self._waiting[: len(comparisons)] = again = self._to_try_again(failed)
+        if not again:
+            del self._flushes[: len(flushes)]
+            for flush in flushes:
+                if not flush.done():
+                    flush.set_result(None)
+        if failed:
+            raise failed[-1][1]
+
+    async def _failed_of(self, comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Exception]]:
+        """Settle these; returns those that could not be with the reason, those not tried alone first."""
+        try:
+            await self._settle(comparisons)
+        except ServiceUnavailable as error:
+            return [(each, error) for each in comparisons]
+        except Exception as error:  # noqa: BLE001 (whatever it is, somebody waits for each comparison)
+            if len(comparisons) == 1:
+                return [(comparisons[0], error)]
+        else:
+            return []
+        failed: list[tuple[Comparison, Exception]] = []
+        for number, each in enumerate(comparisons, 1):
+            failed += await self._failed_of([each])
+            if len(failed) == _SUSPECTS:
+                return [(rest, failed[-1][1]) for rest in comparisons[number:]] + failed
+        return failed
+
+    def _to_try_again(self, failed: Sequence[tuple[Comparison, Exception]]) -> list[Comparison]:
+        now, again = time.monotonic(), []
+        since = {each.evaluation_id: self._failing_since.get(each.evaluation_id, now) for each, _ in failed}
+        for comparison, error in failed:
+            if now - since[comparison.evaluation_id] < _WITHIN_S:
+                again.append(comparison)
+            else:
+                del since[comparison.evaluation_id]
+                self._failure = error
+                self._log.error("left open", evaluation=comparison.evaluation_id, reason=repr(error))
+        self._failing_since = since
+        return again
+
+    async def _settle(self, comparisons: Sequence[Comparison]) -> None:
+        if not comparisons:
             return
-        settled: Settled = await async_retrying("store", _PATIENCE)(self._store.settle, gathered)
+        settled: Settled = await self._store.settle(comparisons)
         self._orphaned.update(each.evaluation_id for each in settled.orphaned)
         for comparison in settled.comparisons:
-            self._on_settled(comparison)
+            try:
+                self._on_settled(comparison)
+            except Exception:  # noqa: BLE001 (it is durable; the defect of one who listens concerns no other)
+                self._log.exception("not told that it is settled", evaluation=comparison.evaluation_id)

@@ -11,7 +11,6 @@ from cli.terminal.machine import print_json
 from crucible.errors import ServiceUnavailable
 from crucible.settings import BreakerSettings, Settings, load
 from deployments.stack import Home, read_state
-from tasks.connections import unavailable
 from tasks.resilience.breakers import SHARED
 from tasks.resilience.shared import BreakerState, breakers, connect_briefly
 
@@ -48,11 +47,8 @@ def _redis_url() -> str:
 
 
 def _states(redis_url: str) -> list[BreakerState]:
-    try:
-        with connect_briefly(redis_url) as client:
-            return breakers(client, SHARED, load(BreakerSettings).window_s)
-    except ServiceUnavailable as error:
-        raise unavailable(redis_url, "state of the breakers", error) from error
+    with connect_briefly(redis_url) as client:
+        return breakers(client, SHARED, load(BreakerSettings).window_s)
 
 
 def _document(state: BreakerState) -> dict[str, object]:

@@ -27,7 +27,8 @@ def keys() -> None:
     """Make, list and revoke the keys of the API.
 
     The scopes: submit (hand in evaluations), read (see all there is), operate (cancel, start sweeps, move
-    the migration), admin (all of that). The stack's own key, CRUCIBLE_API_KEY, is in no list and has all.
+    the migration), traces (hand in spans), admin (all of that). The stack's own
+    key, CRUCIBLE_API_KEY, is in no list and has all.
     """
 
 

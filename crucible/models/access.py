@@ -17,11 +17,15 @@ _MOST_SHOWN = 200
 
 
 class Scope(StrEnum):
-    """What a key allows: submit evaluations, read all there is, operate (cancel, sweeps, rollout), or all."""
+    """What a key allows: submit evaluations, read all there is, operate (cancel, sweeps, rollout), or all.
+
+    ``traces`` allows to hand in spans, which processes of ours do with the executors' token.
+    """
 
     SUBMIT = "submit"
     READ = "read"
     OPERATE = "operate"
+    TRACES = "traces"
     ADMIN = "admin"
 
 

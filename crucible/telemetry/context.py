@@ -1,45 +1,60 @@
-"""W3C trace context as text: how a trace travels in the ledger, in payloads and in headers.
+"""W3C trace context as text, by OpenTelemetry's propagator: in the ledger, in payloads and in headers.
 
-``00-{trace id}-{span id}-{flags}``. A trace that is not sampled travels too, so that log lines of one
-evaluation can be found together; its flags say that nobody records spans of it.
+A trace that is not sampled travels too, so that log lines of one evaluation can be found together; its flags
+say that nobody records spans of it.
 """
 
-import re
+from functools import cache
 
-from opentelemetry.trace import SpanContext, TraceFlags
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    format_trace_id,
+    get_current_span,
+    set_span_in_context,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 TRACEPARENT = "traceparent"
 """The name under which it travels wherever there are names."""
 
-_FORM = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-
 
 def text_of(context: SpanContext) -> str:
-    """``context`` as text."""
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 1:02x}"
+    """``context``, which must be valid, as text."""
+    carrier: dict[str, str] = {}
+    _propagator().inject(carrier, set_span_in_context(NonRecordingSpan(context), Context()))
+    return carrier[TRACEPARENT]
 
 
 def context_of(traceparent: object) -> SpanContext | None:
     """What ``traceparent`` says; null for anything that is none, since anybody may write to a queue."""
-    found = _FORM.fullmatch(traceparent) if isinstance(traceparent, str) else None
-    if found is None:
+    if not isinstance(traceparent, str):
         return None
-    trace_id, span_id, flags = (int(part, 16) for part in found.groups())
-    context = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags & 1))
+    found = get_current_span(_propagator().extract({TRACEPARENT: traceparent}, Context()))
+    context = found.get_span_context()
     return context if context.is_valid else None
 
 
 def is_sampled(traceparent: str | None) -> bool:
     """Whether spans of that trace are recorded."""
-    return traceparent is not None and traceparent.endswith("1")
+    context = context_of(traceparent)
+    return context is not None and context.trace_flags.sampled
 
 
 def trace_id_of(traceparent: str | None) -> str | None:
     """The trace's id, in hexadecimal."""
-    return None if traceparent is None else traceparent[3:35]
+    context = context_of(traceparent)
+    return None if context is None else format_trace_id(context.trace_id)
 
 
 def sampled_anew(context: SpanContext) -> SpanContext:
     """The same place in the same trace, whose spans are recorded from here on."""
-    return SpanContext(context.trace_id, context.span_id, is_remote=True, trace_flags=_SAMPLED)
+    flags = TraceFlags(context.trace_flags | TraceFlags.SAMPLED)
+    return SpanContext(context.trace_id, context.span_id, is_remote=True, trace_flags=flags)
+
+
+@cache
+def _propagator() -> TraceContextTextMapPropagator:
+    return TraceContextTextMapPropagator()

@@ -1,30 +1,83 @@
-"""Spans to whatever collector takes OTLP over HTTP."""
+"""From OTLP to records of spans."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Any
 
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExportResult
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from pydantic import ValidationError
 
-from crucible.errors import ServiceUnavailable
-from crucible.telemetry.outbox import Write
-from crucible.telemetry.record import Record
-
-_ANSWERS_WITHIN_S = 5
+from crucible.telemetry.record import SpanRecord
 
 
-def exporter(endpoint: str | None) -> Write:
-    """Exports to ``endpoint``, or where OpenTelemetry's own variables say.
+def spans_in(body: bytes) -> tuple[list[SpanRecord], int]:
+    """The spans of an ``ExportTraceServiceRequest``, and how many others are beyond the bounds of a record.
 
-    What it writes raises ``ServiceUnavailable`` when the collector does not take it.
+    Raises ``ValueError`` when ``body`` is no such request.
     """
-    url = None if endpoint is None else f"{endpoint.rstrip('/')}/v1/traces"
-    sending = OTLPSpanExporter(endpoint=url, timeout=_ANSWERS_WITHIN_S)
+    try:
+        request = ExportTraceServiceRequest.FromString(body)
+    except DecodeError as error:
+        raise ValueError(f"the body is no ExportTraceServiceRequest of OTLP: {error}") from error
+    found = [
+        _record(span, str(_values(resource.resource.attributes).get("service.name", "")))
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+    records = [each for each in found if each is not None]
+    return records, len(found) - len(records)
 
-    def write(some: Sequence[ReadableSpan | Record]) -> None:
-        # What other processes have handed over they export themselves.
-        own = [each for each in some if isinstance(each, ReadableSpan)]
-        if own and sending.export(own) is not SpanExportResult.SUCCESS:
-            raise ServiceUnavailable(f"the collector at {url or 'the standard endpoint'} takes no spans")
 
-    return write
+def _record(span: Span, service: str) -> SpanRecord | None:
+    attributes = _values(span.attributes)
+    leg = attributes.pop("leg", None)
+    started = span.start_time_unix_nano
+    try:
+        return SpanRecord.model_validate(
+            {
+                "trace_id": span.trace_id.hex(),
+                "span_id": span.span_id.hex(),
+                "parent_id": span.parent_span_id.hex() or None,
+                "name": span.name,
+                "service": service,
+                "leg": leg,
+                "started_us": started // 1000,
+                "duration_us": max(0, span.end_time_unix_nano - started) // 1000,
+                "status": _fault(span.status),
+                "attributes": attributes,
+                "events": tuple(
+                    {
+                        "name": each.name,
+                        "at_us": each.time_unix_nano // 1000,
+                        "attributes": _values(each.attributes),
+                    }
+                    for each in span.events
+                ),
+                "links": tuple(
+                    {
+                        "trace_id": each.trace_id.hex(),
+                        "span_id": each.span_id.hex(),
+                        "why": str(_values(each.attributes).get("why", "")),
+                    }
+                    for each in span.links
+                ),
+            }
+        )
+    except ValidationError:
+        return None
+
+
+def _fault(status: Status) -> str | None:
+    return (status.message or "failed") if status.code == Status.STATUS_CODE_ERROR else None
+
+
+def _values(attributes: Iterable[KeyValue]) -> dict[str, Any]:
+    return {each.key: _value(each.value) for each in attributes}
+
+
+def _value(value: AnyValue) -> object:
+    kind = value.WhichOneof("value")
+    return None if kind is None else getattr(value, kind)

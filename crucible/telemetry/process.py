@@ -1,20 +1,24 @@
 """The tracing of one process: made once, when it starts, and closed when it ends."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
+from opentelemetry.trace import Tracer
 
-from crucible.settings import load
+from crucible.errors import SettingsError
+from crucible.settings import Settings, load
+from crucible.telemetry.exporting import BatchExport, Collector
 from crucible.telemetry.lost import show_none_lost
-from crucible.telemetry.outbox import Outbox
 from crucible.telemetry.sampling import sampler_of
 from crucible.telemetry.settings import OtlpSettings, TraceSettings
 from crucible.telemetry.spans import traced_by
 
 _STANDARD_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_MOST_SERVICES = 64
 _LIMITS = SpanLimits(
     max_span_attributes=32,
     max_events=64,
@@ -27,32 +31,50 @@ _LIMITS = SpanLimits(
 
 
 @contextmanager
-def tracing(service: str, *processors: SpanProcessor) -> Iterator[None]:
-    """Make spans of ``service`` in this process; ``processors`` get them, and OTLP where that is set.
+def tracing(service: str, api: Collector | None = None, *processors: SpanProcessor) -> Iterator[None]:
+    """Make spans of ``service`` in this process, and export them to ``api`` and to whom the settings name.
 
-    At the end what waits is written, within seconds. Raises ``SettingsError``.
+    ``processors`` get them besides. At the end what waits is exported, within seconds.
+    Raises ``SettingsError``.
     """
-    provider = TracerProvider(
-        sampler=sampler_of(load(TraceSettings)),
-        resource=Resource({SERVICE_NAME: service}),
-        shutdown_on_exit=False,
-        span_limits=_LIMITS,
-    )
-    for processor in (*processors, *_exporting()):
-        provider.add_span_processor(processor)
+    collectors = [each for each in (api, _elsewhere()) if each is not None]
+    sampler = sampler_of(load(TraceSettings))
+    everyone = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
+    for processor in (*processors, *map(BatchExport, collectors)):
+        everyone.add_span_processor(processor)
+
+    @lru_cache(_MOST_SERVICES)
+    def tracer_of(name: str) -> Tracer:
+        resource = Resource({SERVICE_NAME: name})
+        return TracerProvider(sampler, resource, False, everyone, span_limits=_LIMITS).get_tracer("crucible")
+
     show_none_lost()
     try:
-        with traced_by(provider.get_tracer("crucible")):
+        with traced_by(tracer_of(service), tracer_of):
             yield
     finally:
-        provider.shutdown()
+        everyone.shutdown()
 
 
-def _exporting() -> Sequence[SpanProcessor]:
+def api_of(url: str, token: str) -> Collector:
+    """The API at ``url``, which keeps spans; ``token`` is that of the executors, which every process has."""
+    return Collector(f"{url.rstrip('/')}/v1/traces", {"Authorization": f"Bearer {token}"})
+
+
+def api_of_process() -> Collector | None:
+    """The API that the environment names, if it does. Raises ``SettingsError``."""
+    url, token = load(TraceSettings).url, load(Settings).executor_token
+    if url is None:
+        return None
+    if token is None:
+        raise SettingsError(
+            "CRUCIBLE_EXECUTOR_TOKEN is not set, which the API at CRUCIBLE_TRACE_URL asks for; set it"
+        )
+    return api_of(url, token.get_secret_value())
+
+
+def _elsewhere() -> Collector | None:
     endpoint = load(OtlpSettings).endpoint
-    if endpoint is None and not any(os.environ.get(name) for name in _STANDARD_VARIABLES):
-        return ()
-    # Imported here: it takes a fifth of a second, and few export.
-    from crucible.telemetry.otlp import exporter  # noqa: PLC0415
-
-    return (Outbox(exporter(endpoint)),)
+    if endpoint is not None:
+        return Collector(f"{endpoint.rstrip('/')}/v1/traces")
+    return Collector(None) if any(os.environ.get(name) for name in _STANDARD_VARIABLES) else None

@@ -7,12 +7,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from crucible.settings import Count, Port, Positive, Share
 
+HttpUrl = Annotated[str, Field(pattern="^https?://")]
+
 
 class TraceSettings(BaseSettings):
     """Traces: which evaluations have one, and how long the store keeps it."""
 
     model_config = SettingsConfigDict(env_prefix="CRUCIBLE_TRACE_", frozen=True, extra="ignore")
 
+    url: HttpUrl | None = Field(
+        None, description="Base URL of the API, to which every process sends its spans; unset: none are kept."
+    )
     ratio: Share = Field(1.0, description="Part of evaluations that are traced, sweeps' aside.")
     sweep_ratio: Share = Field(
         0.05, description="The same of sweeps' evaluations; re-runs of mismatches are traced unless it is 0."
@@ -26,7 +31,7 @@ class OtlpSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CRUCIBLE_OTLP_", frozen=True, extra="ignore")
 
-    endpoint: Annotated[str, Field(pattern="^https?://")] | None = Field(
+    endpoint: HttpUrl | None = Field(
         None, description="Base URL of a collector that takes OTLP over HTTP, as http://127.0.0.1:4318."
     )
 

@@ -1,6 +1,6 @@
 """Making spans. Where nothing is recorded, each of these does next to nothing."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from opentelemetry.context import Context, attach, detach
@@ -29,9 +29,10 @@ _LONGEST_REASON = 300
 
 
 class _Process:
-    """The tracer of this process; until there is one, nothing is traced."""
+    """The tracer of this process, and those of services that it speaks for; until then nothing is traced."""
 
     tracer: Tracer = NoOpTracer()
+    tracer_of: Callable[[str], Tracer] = staticmethod(lambda _: NoOpTracer())
 
 
 # Not OpenTelemetry's global one: libraries that find that trace by themselves, whatever anybody sends them.
@@ -39,13 +40,14 @@ _process = _Process()
 
 
 @contextmanager
-def traced_by(tracer: Tracer) -> Iterator[None]:
-    """Have spans made by ``tracer`` from now on, in the whole process."""
-    before, _process.tracer = _process.tracer, tracer
+def traced_by(tracer: Tracer, tracer_of: Callable[[str], Tracer]) -> Iterator[None]:
+    """Have spans made by ``tracer`` in this whole process, those of another service by ``tracer_of`` it."""
+    before = _process.tracer, _process.tracer_of
+    _process.tracer, _process.tracer_of = tracer, tracer_of
     try:
         yield
     finally:
-        _process.tracer = before
+        _process.tracer, _process.tracer_of = before
 
 
 def root(name: str, of: Root, attributes: Attributes, links: Sequence[Link] = ()) -> Span:
@@ -63,12 +65,18 @@ def begin(
     *,
     links: Sequence[Link] = (),
     start_ns: int | None = None,
+    service: str | None = None,
+    kind: SpanKind = SpanKind.INTERNAL,
 ) -> Span:
-    """Begin a span below ``parent``; one that does nothing where that is not recorded."""
+    """Begin a span below ``parent``; one that does nothing where that is not recorded.
+
+    ``service`` is who did what it stands for, where that was not this process.
+    """
     if parent is None or not parent.trace_flags.sampled:
         return INVALID_SPAN
     context = set_span_in_context(NonRecordingSpan(parent), Context())
-    return _process.tracer.start_span(name, context, attributes=attributes, links=links, start_time=start_ns)
+    tracer = _process.tracer if service is None else _process.tracer_of(service)
+    return tracer.start_span(name, context, kind, attributes, links, start_ns)
 
 
 @contextmanager

@@ -163,6 +163,7 @@ def _worker(wiring: Wiring, name: str, module: str, settings: dict[str, str]) ->
             **settings,
             **_executor_urls(wiring),
             "CRUCIBLE_REDIS_URL": wiring.urls["redis"],
+            "CRUCIBLE_TRACE_URL": wiring.urls["api"],
             "CRUCIBLE_EXECUTOR_TOKEN": wiring.credentials.executor_token,
             "CRUCIBLE_WORKER_NAME": name,
             **_metrics(wiring, name),
@@ -184,6 +185,7 @@ def _api(wiring: Wiring, name: str, *, passing: bool) -> ServiceSpec:
             **_flow_environment(wiring),
             "CRUCIBLE_API_PORT": str(wiring.ports[name]),
             "CRUCIBLE_API_KEY": wiring.credentials.api_key,
+            "CRUCIBLE_TRACE_URL": wiring.urls[name],
         },
         ready=Answers(f"{wiring.urls[name]}/health"),
         tier=Tier.DOORS,
@@ -254,6 +256,7 @@ def _flow_environment(wiring: Wiring) -> dict[str, str]:
         "CRUCIBLE_REDIS_URL": urls["redis"],
         "CRUCIBLE_CELERY_REDIS_URL": urls["celery-redis"],
         "CRUCIBLE_PREFECT_API_URL": urls["prefect"],
+        "CRUCIBLE_TRACE_URL": urls["api"],
         "CRUCIBLE_EXECUTOR_TOKEN": wiring.credentials.executor_token,
         **_executor_urls(wiring),
     }

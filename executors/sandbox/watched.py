@@ -1,17 +1,18 @@
 """What sandboxes have in common whose programs are watched by ``executors.sandbox.supervision``."""
 
+import time
 from abc import abstractmethod
 
 import structlog
 
 from crucible.errors import SandboxUnavailable
 from crucible.models import Observation, Outcome
-from crucible.telemetry.spans import begin, here, span
 from executors.sandbox import verdict
 from executors.sandbox.admission import Admission, Turn
 from executors.sandbox.interface import Program, Sandbox
 from executors.sandbox.orders import Ran
 from executors.sandbox.supervision.files import File
+from executors.timings import keep_timing, timed
 
 PROBE_SAYS = b"isolated\n"
 
@@ -50,12 +51,12 @@ class WatchedSandbox(Sandbox):
         """Run a program that holds a slot; an observation where there is nothing to judge."""
 
     async def _admitted(self, program: Program, run_id: str, *, collect: bool) -> Ran | Observation:
-        waiting = begin("slot wait", here())
+        began_s = time.monotonic()
         async with self._admission.turn(run_id) as turn:
-            waiting.end()
+            keep_timing("slot wait", began_s)
             if turn.cancelled:
                 return self._cancelled()
-            with span("compile" if collect else "sandbox run", {"isolation": self.isolation_level}):
+            with timed("compile" if collect else "sandbox run", self.isolation_level):
                 return await self._carried_out(turn, program, collect=collect)
 
     async def _probe(self, program: Program) -> None:

@@ -13,11 +13,9 @@ import uvloop
 from crucible.errors import CrucibleError, InputError, SettingsError
 from crucible.logging import configure_logging
 from crucible.settings import ExecutorSettings, load
-from crucible.telemetry.process import tracing
 from executors.executor import Executor
 from executors.service.app import create_app
 from executors.service.drain import Drain
-from executors.service.handing import HandedOver
 
 READY_LINE = "CRUCIBLE_READY"
 """Printed once requests are taken."""
@@ -37,9 +35,7 @@ def main() -> int:
         if not settings.token.get_secret_value():
             raise SettingsError("CRUCIBLE_EXECUTOR_TOKEN is empty; set it to a secret that workers share")
         with _bound(settings) as listener:
-            handed = HandedOver()
-            with tracing(settings.name, handed):
-                uvloop.run(_serve(settings, listener, handed))
+            uvloop.run(_serve(settings, listener))
     except CrucibleError as error:
         sys.stderr.write(f"{error}\n")
         return _INPUT_FAULT if isinstance(error, InputError) else _PLATFORM_FAULT
@@ -54,12 +50,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(settings: ExecutorSettings, listener: socket.socket, handed: HandedOver) -> None:
+async def _serve(settings: ExecutorSettings, listener: socket.socket) -> None:
     drain = Drain(settings.drain_s)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, drain.signalled)
     executor = Executor(settings)
-    server = _server(executor, settings, drain, handed)
+    server = _server(executor, settings, drain)
     try:
         await executor.open()
         listener.listen()
@@ -74,10 +70,10 @@ async def _serve(settings: ExecutorSettings, listener: socket.socket, handed: Ha
         await executor.close()
 
 
-def _server(executor: Executor, settings: ExecutorSettings, drain: Drain, handed: HandedOver) -> _Server:
+def _server(executor: Executor, settings: ExecutorSettings, drain: Drain) -> _Server:
     return _Server(
         uvicorn.Config(
-            create_app(executor, settings, drain, handed),
+            create_app(executor, settings, drain),
             lifespan="off",
             access_log=False,
             log_level="warning",

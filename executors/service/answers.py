@@ -6,27 +6,36 @@ the answer that was kept; the program is not run a second time.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import NamedTuple
 
 from executors.service.problems import Problem
+from executors.timings import Timing, timings_kept
 
 KEPT_BYTES = 32 << 20
 """How many bytes of finished answers are kept for those who ask again."""
+
+
+class Answer(NamedTuple):
+    """What is answered, and what the time went into."""
+
+    body: bytes | Problem
+    timings: Sequence[Timing]
 
 
 class Answers:
     """Runs under way and the last answers, bounded by their size in bytes."""
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
-        self._running: dict[Hashable, asyncio.Task[bytes | Problem]] = {}
-        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._running: dict[Hashable, asyncio.Task[Answer]] = {}
+        self._kept: OrderedDict[Hashable, Answer] = OrderedDict()
         self._room = kept_bytes
 
     def knows(self, run_id: Hashable) -> bool:
         """Whether asking for this id starts nothing new."""
         return run_id in self._running or run_id in self._kept
 
-    async def get(self, run_id: Hashable, start: Callable[[], Awaitable[bytes | Problem]]) -> bytes | Problem:
+    async def get(self, run_id: Hashable, start: Callable[[], Awaitable[bytes | Problem]]) -> Answer:
         """The answer for ``run_id``, from ``start`` if nobody has asked before.
 
         A problem from ``start`` is handed out and not kept. The run goes on when the one who asked hangs up.
@@ -39,20 +48,19 @@ class Answers:
             self._running[run_id] = run
         return await asyncio.shield(run)
 
-    async def _run(
-        self, run_id: Hashable, start: Callable[[], Awaitable[bytes | Problem]]
-    ) -> bytes | Problem:
+    async def _run(self, run_id: Hashable, start: Callable[[], Awaitable[bytes | Problem]]) -> Answer:
         try:
-            answer = await start()
+            with timings_kept() as timings:
+                answer = Answer(await start(), timings)
         finally:
             del self._running[run_id]
-        if isinstance(answer, bytes):
-            self._keep(run_id, answer)
+        if isinstance(answer.body, bytes):
+            self._kept[run_id] = answer
+            self._room -= len(answer.body)
+            self._make_room()
         return answer
 
-    def _keep(self, run_id: Hashable, answer: bytes) -> None:
-        self._kept[run_id] = answer
-        self._room -= len(answer)
+    def _make_room(self) -> None:
         while self._room < 0:
             _, dropped = self._kept.popitem(last=False)
-            self._room += len(dropped)
+            self._room += len(dropped.body) if isinstance(dropped.body, bytes) else 0

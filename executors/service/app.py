@@ -1,11 +1,11 @@
 """The endpoints of an executor. Problems are RFC 9457 documents."""
 
 import hmac
+import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from importlib.metadata import version
 
-from opentelemetry.trace import get_current_span
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,30 +13,25 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from crucible.settings import ExecutorSettings
-from crucible.telemetry.spans import failed
 from executors.executor import Executor
 from executors.service.answers import Answers
 from executors.service.batch import in_one_piece
 from executors.service.drain import Drain
 from executors.service.execution import Execution, run_once
-from executors.service.handing import HandedOver, served
 from executors.service.lines import Lines
 from executors.service.metrics import Metrics
 from executors.service.orders import read, wants_lines
 from executors.service.problems import Problem, RefusedError
 from executors.service.queue import Queue
+from executors.service.trace_context import in_trace
+from executors.timings import TIMING_HEADER, timing_header
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(
-    executor: Executor, settings: ExecutorSettings, drain: Drain, handed: HandedOver | None = None
-) -> Starlette:
-    """The endpoints of ``executor``, which the caller opens and closes; ``drain`` says when to end.
-
-    ``handed`` has the spans of this process that callers get back with their answers.
-    """
-    service = Service(executor, settings, drain, handed or HandedOver())
+def create_app(executor: Executor, settings: ExecutorSettings, drain: Drain) -> Starlette:
+    """The endpoints of ``executor``, which the caller opens and closes; ``drain`` says when to end."""
+    service = Service(executor, settings, drain)
     routes = [
         Route("/execute", service.guarded(service.execute), methods=["POST"]),
         Route("/executions/{run_id:path}", service.guarded(service.cancel), methods=["DELETE"]),
@@ -50,12 +45,9 @@ def create_app(
 class Service:
     """The endpoints of one executor."""
 
-    def __init__(
-        self, executor: Executor, settings: ExecutorSettings, drain: Drain, handed: HandedOver
-    ) -> None:
+    def __init__(self, executor: Executor, settings: ExecutorSettings, drain: Drain) -> None:
         self._executor = executor
         self._drain = drain
-        self._handed = handed
         self._memory_limit_mb = settings.memory_limit_mb
         self._answers = Answers()
         self._queue = Queue(settings.slots, settings.queue_limit)
@@ -66,26 +58,18 @@ class Service:
         """``endpoint`` for those who show the bearer token, compared in constant time; refusals answered."""
 
         async def check(request: Request) -> Response:
+            began_s = time.monotonic()
             try:
                 self._check_token(request)
+                with in_trace(request):
+                    return await endpoint(request)
             except RefusedError as refused:
-                return self._refused(refused)
-            with served(request) as place:
-                try:
-                    response = await endpoint(request)
-                except RefusedError as refused:
-                    response = self._refused(refused)
-            # Whoever has hung up gets nothing any more; the next one who asks does.
-            if place is not None and not await request.is_disconnected():
-                self._handed.give(place, response)
-            return response
+                self._metrics.refused(refused.reason)
+                response = refused.problem.response()
+                response.headers[TIMING_HEADER] = timing_header(self._executor.name, began_s)
+                return response
 
         return check
-
-    def _refused(self, refused: RefusedError) -> Response:
-        failed(get_current_span(), refused.reason)
-        self._metrics.refused(refused.reason)
-        return refused.problem.response()
 
     def _check_token(self, request: Request) -> None:
         shown = request.headers.get("authorization", "").encode()
@@ -95,6 +79,7 @@ class Service:
 
     async def execute(self, request: Request) -> Response:
         """Run one program, once or over many cases; the answer is its observation, or those of all cases."""
+        began_s = time.monotonic()
         order = await read(request)
         execution = Execution(self._executor, self._queue, self._metrics, order)
         if order.cases is not None and wants_lines(request):
@@ -105,10 +90,12 @@ class Service:
             self._admit(execution)
         with self._drain.caller(request):
             answer = await self._answers.get(key, lambda: self._carried_out(execution))
-        if isinstance(answer, Problem):
-            failed(get_current_span(), answer.detail)
-            return answer.response()
-        return Response(answer, media_type="application/json")
+        body = answer.body
+        response = (
+            body.response() if isinstance(body, Problem) else Response(body, media_type="application/json")
+        )
+        response.headers[TIMING_HEADER] = timing_header(self._executor.name, began_s, answer.timings)
+        return response
 
     def _admit(self, execution: Execution) -> None:
         self._drain.refuse()

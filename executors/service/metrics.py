@@ -8,7 +8,6 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from crucible.models import Observation, Outcome
-from crucible.telemetry.lost import lost_spans
 from executors.executor import Executor
 from executors.service.queue import Queue
 
@@ -24,7 +23,6 @@ class Metrics:
         self._languages = executor.versions
         self._registry = CollectorRegistry()
         self._registry.register(_Present(executor, queue))
-        self._registry.register(lost_spans())
         self._executions = Counter(
             "crucible_executor_executions",
             "Programs that were run, and compilers that failed.",

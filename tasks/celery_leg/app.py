@@ -31,6 +31,7 @@ def make_app(broker_url: str, settings: CelerySettings) -> Celery:
         task_serializer="json",
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_concurrency=settings.concurrency,
+        worker_consumer="tasks.celery_leg.consumer:PatientConsumer",
         worker_enable_remote_control=settings.events,
         worker_hijack_root_logger=False,
         worker_pool="threads",

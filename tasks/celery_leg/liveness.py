@@ -12,68 +12,51 @@ from contextlib import contextmanager
 import redis
 import structlog
 
-from crucible.errors import ServiceUnavailable
-
-_LOOK_EVERY_S = 1.0
-
 
 class Liveness:
-    """A thread that calls ``on_stuck`` once runs have waited for ``stuck_after_s`` with none being carried.
+    """Calls ``on_stuck`` once runs have waited for ``stuck_after_s`` with none being carried.
 
-    A broker that is away has nothing waiting.
+    It has to ``look`` again and again for that. A broker that is away has nothing waiting.
     """
 
     def __init__(
-        self,
-        broker: redis.Redis,
-        queues: Sequence[str],
-        stuck_after_s: float,
-        on_stuck: Callable[[], None],
-        look_every_s: float = _LOOK_EVERY_S,
+        self, broker: redis.Redis, queues: Sequence[str], stuck_after_s: float, on_stuck: Callable[[], None]
     ) -> None:
         self._broker, self._queues = broker, queues
-        self._stuck_after_s, self._on_stuck, self._look_every_s = stuck_after_s, on_stuck, look_every_s
+        self._stuck_after_s, self._on_stuck = stuck_after_s, on_stuck
         self._lock = threading.Lock()
-        self._carried = 0
-        self._well_at = time.monotonic()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="liveness", daemon=True)
-
-    def start(self) -> None:
-        """Starts the thread."""
-        self._well_at = time.monotonic()
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stops the thread."""
-        self._stopping.set()
+        self._carried = self._begun = 0
+        self._waiting_since: float | None = None
 
     @contextmanager
     def carrying(self) -> Iterator[None]:
         """While a run is carried, by any of the worker's threads."""
         with self._lock:
             self._carried += 1
+            self._begun += 1
         try:
             yield
         finally:
             with self._lock:
                 self._carried -= 1
-                self._well_at = time.monotonic()
+                self._waiting_since = None
 
-    def _run(self) -> None:
-        while not self._stopping.wait(self._look_every_s):
-            if self._carried or not self._is_waited_for():
-                self._well_at = time.monotonic()
-            elif time.monotonic() - self._well_at >= self._stuck_after_s:
-                structlog.get_logger().error("takes nothing of what waits", for_s=self._stuck_after_s)
-                self._on_stuck()
-                return
+    def look(self) -> None:
+        """See whether runs wait, and for how long none was carried meanwhile.
+
+        Raises ``ServiceUnavailable`` when the broker cannot be reached.
+        """
+        since, begun, now = self._waiting_since, self._begun, time.monotonic()
+        self._waiting_since = None
+        if self._carried or not self._is_waited_for() or begun != self._begun:
+            return
+        self._waiting_since = now if since is None else since
+        if now - self._waiting_since >= self._stuck_after_s:
+            structlog.get_logger().error("takes nothing of what waits", for_s=self._stuck_after_s)
+            self._on_stuck()
 
     def _is_waited_for(self) -> bool:
         pipeline = self._broker.pipeline(transaction=False)
         for queue in self._queues:
             pipeline.llen(queue)
-        try:
-            return any(pipeline.execute())
-        except ServiceUnavailable:
-            return False
+        return any(pipeline.execute())

@@ -5,6 +5,8 @@ acknowledged. Clients are safe to share and costly to make, so a channel keeps o
 
 Nor can a message harm its worker: kombu would end the process on an item that is no JSON, and Celery would
 hold one whose body cannot be decoded for ever, in a place of what it prefetches.
+
+Nor can an answer of the server: whatever error that is, the worker connects again.
 """
 
 from collections.abc import Callable
@@ -12,7 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from kombu.transport.redis import Channel, Transport
+from kombu.transport import virtual
+from kombu.transport.redis import Channel, QoS, Transport
+from redis.exceptions import RedisError
 
 Accept = Callable[[str, bytes], bool]
 """Whether an item of a list, given the list's name, is a message that a worker can read."""
@@ -32,6 +36,22 @@ class Acceptance:
         return "messages that can be read"
 
 
+class FaultTolerantQoS(QoS):
+    """What a worker has taken and not acknowledged."""
+
+    def ack(self, delivery_tag: str) -> None:
+        """See kombu. A message whose acknowledgement fails no longer counts as one that the worker holds.
+
+        Otherwise a worker with so many of them would take nothing any more. The message is handed out again
+        after its visibility timeout, and dropped since its run was answered.
+        """
+        try:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+        except (RedisError, OSError):
+            virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
+            raise
+
+
 class FrugalChannel(Channel):
     """A channel that keeps the client with which it publishes and acknowledges.
 
@@ -39,6 +59,7 @@ class FrugalChannel(Channel):
     had been nothing.
     """
 
+    QoS = FaultTolerantQoS
     accept: Accept | None = None
     from_transport_options: tuple[str, ...] = (*Channel.from_transport_options, "accept")  # type: ignore[assignment]
 
@@ -68,3 +89,4 @@ class FrugalTransport(Transport):
     """The transport of the Celery leg."""
 
     Channel = FrugalChannel
+    connection_errors = (*Transport.connection_errors, RedisError)

@@ -12,10 +12,11 @@ from celery import Celery, signals
 from crucible.errors import CrucibleError, ServiceUnavailable, SettingsError
 from crucible.settings import BreakerSettings, CelerySettings, Settings, load
 from crucible.telemetry.context import TRACEPARENT
-from crucible.telemetry.handing import TakeSpans
 from crucible.telemetry.metrics_server import metrics_served
+from crucible.telemetry.process import api_of_process, tracing
 from executors.client import ExecutorClient
 from executors.killer import Killer
+from tasks.background import BackgroundServices
 from tasks.cancel_watch import CancelWatch
 from tasks.celery_leg.app import make_app, queue_keys
 from tasks.celery_leg.events import send_together
@@ -23,13 +24,13 @@ from tasks.celery_leg.liveness import Liveness
 from tasks.celery_leg.message import RUN_NAME, received
 from tasks.celery_leg.transport import Acceptance
 from tasks.celery_leg.undeliverable import Counted, Undeliverable
-from tasks.claims import ClaimKeeper, Claims, ClaimState
+from tasks.claims import Claims, ClaimState
 from tasks.connections import connect, wait_until_there
 from tasks.dispatch import ENQUEUED_AT, traced
 from tasks.resilience.breakers import breakers_of_process
 from tasks.resilience.parking import Parking
 from tasks.runner import run_one
-from tasks.traced_process import traced_process
+from tasks.service_reports import ServiceReports
 from tasks.worker_process import (
     STOP_WITHIN_S,
     WorkerOptions,
@@ -40,6 +41,7 @@ from tasks.worker_process import (
 from tasks.worker_telling import show_nothing_yet
 
 _STUCK_AFTER_S = 10.0
+_LIVENESS_EVERY_S = 1.0
 
 
 class CeleryWorker:
@@ -49,20 +51,17 @@ class CeleryWorker:
     that waits for it when its claim is over.
     """
 
-    def __init__(
-        self, options: WorkerOptions, settings: CelerySettings, broker_url: str, take_spans: TakeSpans
-    ) -> None:
+    def __init__(self, options: WorkerOptions, settings: CelerySettings, broker_url: str) -> None:
         self._broker_url, self._concurrency = broker_url, settings.concurrency
         self._redis = connect(options.redis_url, settings.concurrency + 3)
         self._claims = Claims(self._redis, "celery", options.name, options.terms)
-        self._keeper = ClaimKeeper(self._claims, options.renew_every_s)
+        self._renew_every_s = options.renew_every_s
         executor = ExecutorClient(
             [settings.executor_url],
             options.executor_token,
             options.retry_s,
             settings.concurrency,
             breakers_of_process(options.redis_url).of_executor,
-            take_spans,
         )
         self._executor = Parking(executor, load(BreakerSettings).park_s, self._claims.cancelled)
         killer = Killer([settings.executor_url], options.executor_token)
@@ -76,6 +75,8 @@ class CeleryWorker:
             options.terms.result_ttl_ms // 1000,
         )
         self._name = options.name
+        self._background = BackgroundServices()
+        self._reports = ServiceReports(options.redis_url, options.name, self._background)
         self._log = structlog.get_logger()
         self._app = self._make_app(settings)
         show_nothing_yet("celery")
@@ -84,8 +85,10 @@ class CeleryWorker:
         """Works until SIGTERM or SIGINT; returns the exit status."""
         self._wait_for(self._redis)
         self._wait_for(self._broker)
-        self._keeper.start()
-        self._watch.start()
+        background = self._background
+        background.every_in_thread(self._renew_every_s, "claim keeper", self._claims.renew)
+        background.every_in_thread(0, "cancel watch", self._watch.look)
+        self._reports.open()
         signals.setup_logging.connect(_keep_own_log)
         signals.worker_ready.connect(self._on_ready)
         signals.worker_shutting_down.connect(self._on_shutting_down)
@@ -128,7 +131,7 @@ class CeleryWorker:
         )
 
     def _on_ready(self, **_: Any) -> None:
-        self._liveness.start()
+        self._background.every_in_thread(_LIVENESS_EVERY_S, "liveness", self._liveness.look)
         announce_ready()
 
     def _on_shutting_down(self, **_: Any) -> None:
@@ -149,14 +152,13 @@ class CeleryWorker:
         os._exit(status)
 
     def _give_back(self) -> None:
-        self._keeper.stop()
-        self._liveness.stop()
-        self._watch.stop()
+        self._background.stop_threads(within_s=0)
         try:
             given_back = self._claims.release()
         except ServiceUnavailable as error:
             self._log.warning("runs not given back; their claims will run out", reason=str(error))
         else:
+            self._reports.close()
             self._log.info("stopped", given_back=given_back)
 
 
@@ -168,8 +170,8 @@ def main() -> int:
         if broker_url is None:
             raise SettingsError("CRUCIBLE_CELERY_REDIS_URL is not set; the Celery worker needs its broker")
         start_log(options.name)
-        with metrics_served(), traced_process(options.name, options.redis_url) as outbox:
-            return CeleryWorker(options, settings, broker_url, outbox.put).run()
+        with metrics_served(), tracing(options.name, api_of_process()):
+            return CeleryWorker(options, settings, broker_url).run()
     except CrucibleError as error:
         sys.stderr.write(f"celery worker: {error}\n")
         return 2

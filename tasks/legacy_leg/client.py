@@ -3,12 +3,11 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from crucible.errors import ServiceUnavailable
 from crucible.models import Leg
 from crucible.settings import LegacySettings
 from executors.gates import Gate, OpenGate
 from tasks import scripts
-from tasks.connections import connect_async, unavailable
+from tasks.connections import connect_async
 from tasks.dispatch import Dispatch
 from tasks.legacy_leg.payload import encode, id_pattern, queue_keys
 from tasks.resilience.sending import Sending
@@ -24,7 +23,7 @@ class LegacyClient:
     leg: Leg = "legacy"
 
     def __init__(self, redis_url: str, settings: LegacySettings, gate: Gate | None = None) -> None:
-        self._url, self._settings = redis_url, settings
+        self._settings = settings
         self._sending = Sending(gate or OpenGate("redis"))
         self._queues = queue_keys(settings)
         self._redis = connect_async(redis_url)
@@ -38,10 +37,7 @@ class LegacyClient:
     async def withdraw(self, run_ids: Collection[str]) -> int:
         """See ``LegClient.withdraw``."""
         keys = (self._settings.attempts_key, *self._queues.values())
-        try:
-            return int(await self._withdraw(keys, (id_pattern(self._settings), *run_ids)))
-        except ServiceUnavailable as error:
-            raise unavailable(self._url, "legacy queue", error) from error
+        return int(await self._withdraw(keys, (id_pattern(self._settings), *run_ids)))
 
     async def aclose(self) -> None:
         """See ``LegClient.aclose``."""
@@ -56,7 +52,4 @@ class LegacyClient:
             pipeline.rpush(self._queues[priority], *values)
         pipeline.lpush(self._settings.doorbell_key, *("1" * min(len(dispatches), _RINGS_KEPT)))
         pipeline.ltrim(self._settings.doorbell_key, 0, _RINGS_KEPT - 1)
-        try:
-            await pipeline.execute()
-        except ServiceUnavailable as error:
-            raise unavailable(self._url, "legacy queue", error) from error
+        await pipeline.execute()

@@ -14,7 +14,7 @@ _LISTEN_S = 1.0
 class LegacyQueue:
     """The lists of the legacy queue, as its workers use them. Safe to use from several threads.
 
-    Every method raises redis-py's errors when Redis cannot be reached.
+    Every method raises ``ServiceUnavailable`` when Redis cannot be used.
     """
 
     def __init__(self, client: redis.Redis, settings: LegacySettings, lease_ms: int) -> None:

@@ -5,25 +5,26 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from types import FrameType
 
-import redis
 import structlog
 
 from crucible.errors import CrucibleError, InputError, ServiceUnavailable
 from crucible.settings import LegacySettings, load
-from crucible.telemetry.handing import TakeSpans
 from crucible.telemetry.metrics_server import metrics_served
+from crucible.telemetry.process import api_of_process, tracing
 from executors.client import ExecutorClient
 from executors.killer import Killer
+from tasks.background import BackgroundServices
 from tasks.cancel_watch import CancelWatch
-from tasks.claims import Claim, ClaimKeeper, Claims, ClaimState
+from tasks.claims import Claim, Claims, ClaimState
 from tasks.connections import connect, wait_until_there
 from tasks.legacy_leg.payload import decode
 from tasks.legacy_leg.queue import LegacyQueue
 from tasks.resilience.breakers import breakers_of_process
 from tasks.runner import run_one
-from tasks.traced_process import traced_process
+from tasks.service_reports import ServiceReports
 from tasks.worker_process import (
     STOP_WITHIN_S,
     WorkerOptions,
@@ -33,22 +34,22 @@ from tasks.worker_process import (
 )
 from tasks.worker_telling import show_nothing_yet
 
-_PAUSE_AFTER_DEFECT_S = 0.5
+_LONGEST_RUN_S = 1800.0
+"""Longer than any program may run, with all attempts."""
 
 
 class LegacyWorker:
-    """Threads that each take a payload, see it through and take the next; they mostly wait.
+    """Threads that each take a payload, run it and take the next; they mostly wait.
 
-    A payload that is not seen through, whatever happened to this process, is queued again by the
+    A payload that is not answered, whatever happened to this process, is queued again by the
     reaper of another worker when its lease is over.
     """
 
-    def __init__(self, options: WorkerOptions, settings: LegacySettings, take_spans: TakeSpans) -> None:
-        self._options, self._settings = options, settings
+    def __init__(self, options: WorkerOptions, settings: LegacySettings) -> None:
+        self._settings, self._renew_every_s = settings, options.renew_every_s
         self._redis = connect(options.redis_url, settings.concurrency + 4)
         self._queue = LegacyQueue(self._redis, settings, options.terms.lease_ms)
         self._claims = Claims(self._redis, "legacy", options.name, options.terms, self._queue.books)
-        self._keeper = ClaimKeeper(self._claims, options.renew_every_s)
         breakers = breakers_of_process(options.redis_url)
         self._executor = ExecutorClient(
             settings.executor_urls,
@@ -56,10 +57,12 @@ class LegacyWorker:
             options.retry_s,
             settings.concurrency,
             breakers.of_executor,
-            take_spans,
         )
         killer = Killer(settings.executor_urls, options.executor_token)
         self._watch = CancelWatch(self._redis, self._claims, killer)
+        self._name, self._dead = options.name, deque[bytes]()
+        self._background = BackgroundServices()
+        self._reports = ServiceReports(options.redis_url, options.name, self._background)
         self._stopping = threading.Event()
         self._log = structlog.get_logger()
         show_nothing_yet("legacy")
@@ -68,40 +71,30 @@ class LegacyWorker:
         """Works until ``stop``; then finishes what runs, or gives it back when that takes too long."""
         if not wait_until_there(self._redis, self._stopping.wait, self._redis_absent):
             return
-        self._keeper.start()
-        self._watch.start()
-        names = [f"run-{number}" for number in range(self._settings.concurrency)]
-        threads = [threading.Thread(target=self._serve, name=name, daemon=True) for name in names]
-        for thread in threads:
-            thread.start()
+        background = self._background
+        background.every_in_thread(self._renew_every_s, "claim keeper", self._claims.renew)
+        background.every_in_thread(0, "cancel watch", self._watch.look)
+        background.every_in_thread(self._settings.reap_every_s, "lease reaper", self._reap)
+        serving = [f"run-{number}" for number in range(self._settings.concurrency)]
+        for name in serving:
+            background.every_in_thread(0, name, self._serve, bound_s=_LONGEST_RUN_S)
+        self._reports.open()
         announce_ready()
-        while not self._stopping.wait(self._settings.reap_every_s):
-            self._reap()
-        self._finish(threads)
+        self._stopping.wait()
+        background.stop_threads(*serving, within_s=STOP_WITHIN_S)
+        background.stop_threads(within_s=0)
+        self._give_back()
 
     def stop(self) -> None:
         """Asks ``run`` to end; returns at once."""
         self._stopping.set()
 
     def _serve(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                payload = self._queue.take()
-                if payload is None:
-                    self._queue.listen()
-                else:
-                    self._see_through(payload)
-            except ServiceUnavailable as error:
-                self._redis_absent(error)
-                if isinstance(error, redis.OutOfMemoryError):  # one that is full answers pings
-                    self._stopping.wait(_PAUSE_AFTER_DEFECT_S)
-                wait_until_there(self._redis, self._stopping.wait, lambda _: None)
-            except Exception:  # noqa: BLE001
-                # The edge of a thread: a defect in one run must not take the thread from all others.
-                self._log.exception("run failed; its lease will run out")
-                self._stopping.wait(_PAUSE_AFTER_DEFECT_S)
-
-    def _see_through(self, payload: bytes) -> None:
+        """Take a payload and run it. What fails here leaves it to its lease, which will run out."""
+        payload = self._queue.take()
+        if payload is None:
+            self._queue.listen()
+            return
         try:
             run = decode(payload, self._settings)
         except InputError as error:
@@ -111,11 +104,10 @@ class LegacyWorker:
             run_one(run, self._claims, self._executor)
 
     def _reap(self) -> None:
-        try:
-            for payload in self._queue.reap(self._options.name):
-                self._report_dead(payload)
-        except ServiceUnavailable as error:
-            self._log.warning("leases not looked through", reason=str(error))
+        self._dead.extend(self._queue.reap(self._name))
+        while self._dead:
+            self._report_dead(self._dead[0])
+            self._dead.popleft()
 
     def _report_dead(self, payload: bytes) -> None:
         try:
@@ -126,17 +118,13 @@ class LegacyWorker:
         times = self._settings.max_attempts
         self._claims.fault(nobody, f"taken {times} times and never answered; a dead letter now")
 
-    def _finish(self, threads: list[threading.Thread]) -> None:
-        deadline = time.monotonic() + STOP_WITHIN_S
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        self._keeper.stop()
-        self._watch.stop()
+    def _give_back(self) -> None:
         try:
             given_back = self._claims.release()
         except ServiceUnavailable as error:
             self._log.warning("runs not given back; their leases will run out", reason=str(error))
         else:
+            self._reports.close()
             self._log.info("stopped", given_back=given_back)
 
     def _redis_absent(self, error: Exception) -> None:
@@ -148,8 +136,8 @@ def main() -> int:
     try:
         options, settings = options_from_environment(), load(LegacySettings)
         start_log(options.name)
-        with metrics_served(), traced_process(options.name, options.redis_url) as outbox:
-            _work(LegacyWorker(options, settings, outbox.put))
+        with metrics_served(), tracing(options.name, api_of_process()):
+            _work(LegacyWorker(options, settings))
     except CrucibleError as error:
         sys.stderr.write(f"legacy worker: {error}\n")
         return 2

@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 from typing import Literal, cast
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from tasks import scripts
+from tasks.reconnecting import sent_once
 from tasks.redis_client import RedisClient
 from tasks.resilience.circuit import SLOTS, Change, Rules, Verdict
 
@@ -29,14 +28,14 @@ def connect_briefly(url: str) -> redis.Redis:
         url,
         socket_timeout=_ANSWERS_WITHIN_S,
         socket_connect_timeout=_ANSWERS_WITHIN_S,
-        retry=Retry(NoBackoff(), 0),
+        retry=sent_once(),
     )
 
 
 class SharedCircuit:
     """The circuit of ``dependency``, as one of its processes sees it. Safe to use from several threads.
 
-    Every method raises redis-py's errors when Redis cannot be reached, and does then as ``Circuit`` says.
+    Every method raises ``ServiceUnavailable`` when Redis cannot be used, and does then as ``Circuit`` says.
     """
 
     def __init__(self, client: redis.Redis, dependency: str, rules: Rules) -> None:
@@ -82,7 +81,7 @@ class BreakerState:
 def breakers(client: redis.Redis, dependencies: Sequence[str], window_s: float) -> list[BreakerState]:
     """How the breakers of ``dependencies`` stand; one that was never needed is closed.
 
-    ``window_s`` is that of ``BreakerSettings``. Raises redis-py's errors when Redis cannot be reached.
+    ``window_s`` is that of ``BreakerSettings``. Raises ``ServiceUnavailable`` when Redis cannot be used.
     """
     pipeline = client.pipeline(transaction=False)
     pipeline.time()

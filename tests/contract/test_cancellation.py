@@ -15,6 +15,7 @@ from crucible.errors import ServiceUnavailable
 from crucible.models import LEGS, Leg
 from crucible.settings import CelerySettings, FlowSettings, LegacySettings
 from executors.killer import Killer
+from tasks.background import BackgroundServices
 from tasks.cancellation import Cancellations, Killers
 from tasks.celery_leg.client import CeleryClient
 from tasks.claims import Claims, ClaimState, Terms, mark_key
@@ -76,7 +77,7 @@ class Host:
 async def host(harness: LegHarness) -> AsyncIterator[Host]:
     """A host that leaves killing to the workers."""
     made = Host(harness, kills=False)
-    made.exchange.open()
+    made.exchange.open(BackgroundServices())
     yield made
     await made.exchange.close()
 
@@ -85,7 +86,7 @@ async def host(harness: LegHarness) -> AsyncIterator[Host]:
 async def killing_host(harness: LegHarness) -> AsyncIterator[Host]:
     """A host that knows the executors."""
     made = Host(harness, kills=True)
-    made.exchange.open()
+    made.exchange.open(BackgroundServices())
     yield made
     await made.exchange.close()
 
@@ -228,7 +229,7 @@ async def test_what_was_still_being_sent_is_not_left_in_the_queue(servers: tuple
     late = Late(server)
     clients = (late, CeleryClient(other.url, CelerySettings()))
     exchange = Exchange(clients, ReplyReader(server.url, STREAM), Cancellations(server.url, {}), PATIENT)
-    exchange.open()
+    exchange.open(BackgroundServices())
     asking = asyncio.create_task(exchange.ask("legacy", dispatches(NUMBER, prefix="late"), lambda _: None))
     await late.has_begun.wait()
     asking.cancel()

@@ -14,6 +14,7 @@ import pytest
 from crucible.errors import ServiceUnavailable
 from crucible.models import Evaluation, Observation
 from crucible.settings import BreakerSettings, FlowSettings
+from tasks.background import BackgroundServices
 from tasks.cancellation import Cancellations
 from tasks.dispatch import Dispatch
 from tasks.exchange import Answer, Exchange, pause_after_fault_s
@@ -48,7 +49,7 @@ async def exchange(
     leg = ScriptedLeg("legacy", server, stream, script)
     other = ScriptedLeg("celery", server, stream, script)
     opened = Exchange((leg, other), ReplyReader(server.url, stream), Cancellations(server.url, {}), settings)
-    opened.open()
+    opened.open(BackgroundServices())
     try:
         yield opened, leg
     finally:

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
-from structlog.testing import capture_logs
 
 from crucible.errors import ServiceUnavailable
 from crucible.settings import LegacySettings
+from tasks.background import BackgroundServices
 from tasks.cancellation import Cancellations
 from tasks.events import EVENTS_KEY, EventKind, EventLog
 from tasks.leases import Lease, host_key
@@ -33,7 +33,7 @@ def full(server: Valkey) -> Iterator[None]:
 
 async def test_a_lease_is_renewed_when_there_is_room_again(valkey: Valkey) -> None:
     lease = Lease(valkey.url, f"host-{uuid4().hex}", lease_s=0.4)
-    await lease.open()
+    await lease.open(BackgroundServices())
     with valkey.client() as client:
         with full(valkey):
             await eventually(lambda: not client.exists(host_key(lease.owner)))
@@ -42,11 +42,11 @@ async def test_a_lease_is_renewed_when_there_is_room_again(valkey: Valkey) -> No
 
 
 async def test_events_wait_for_room(valkey: Valkey) -> None:
-    log = EventLog(valkey.url)
-    log.open()
-    with capture_logs() as lines, full(valkey):
+    log, background = EventLog(valkey.url), BackgroundServices()
+    log.open(background)
+    with full(valkey):
         log.put(EventKind.SETTLED, {"id": "ev-1"})
-        await eventually(lambda: "events wait for Redis" in [each["event"] for each in lines])
+        await eventually(lambda: background.states()[0].failures > 1)
     with valkey.client() as client:
         await eventually(lambda: client.xlen(EVENTS_KEY) == 1)
     await log.close()

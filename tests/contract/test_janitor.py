@@ -82,7 +82,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def at_work(valkey: Valkey, url: str, hands: Hands, lease_s: float = LEASE_S) -> AsyncIterator[Store]:
     owner = f"host-{uuid4().hex}"
     store, lease = await Store.open(url, owner), Lease(valkey.url, owner, lease_s)
-    await lease.open()
+    await lease.open(BackgroundServices())
     host = cast("FlowHost", SimpleNamespace(store=store, lease=lease))
     services = BackgroundServices()
     services.every(0.02, "janitor", Janitor(host, hands).round)
@@ -107,7 +107,7 @@ async def test_what_the_dead_and_nobody_had_is_taken_once_and_what_the_living_ha
     valkey: Valkey, url: str, quick: list[str]
 ) -> None:
     living = Lease(valkey.url, f"host-{uuid4().hex}", LEASE_S)
-    await living.open()
+    await living.open(BackgroundServices())
     await entered(url, living.owner, 3)
     wanted = await entered(url, "host-dead", 4) + await entered(url, None, 3)
     hands = Hands()
@@ -124,7 +124,7 @@ async def test_what_the_dead_and_nobody_had_is_taken_once_and_what_the_living_ha
 
 async def test_a_host_whose_lease_redis_lost_is_not_taken_for_dead_at_once(valkey: Valkey, url: str) -> None:
     living = Lease(valkey.url, f"host-{uuid4().hex}", LEASE_S)
-    await living.open()
+    await living.open(BackgroundServices())
     await entered(url, living.owner, 3)
     hands, client = Hands(), valkey.client()
 

@@ -3,6 +3,7 @@
 import time
 from uuid import uuid4
 
+from tasks.background import BackgroundServices
 from tasks.leases import Departed, Lease, host_key
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import eventually
@@ -12,9 +13,9 @@ __all__ = ["valkey"]
 
 async def test_a_host_has_a_lease_for_as_long_as_it_is_open(valkey: Valkey) -> None:
     one, two = (Lease(valkey.url, f"host-{uuid4().hex}", lease_s=10) for _ in range(2))
-    await one.open()
+    await one.open(BackgroundServices())
     assert await one.alive([one.owner, two.owner]) == {one.owner}
-    await two.open()
+    await two.open(BackgroundServices())
     assert await one.alive([one.owner, two.owner]) == {one.owner, two.owner}
     await two.close()
     assert await one.alive([one.owner, two.owner]) == {one.owner}
@@ -23,7 +24,7 @@ async def test_a_host_has_a_lease_for_as_long_as_it_is_open(valkey: Valkey) -> N
 
 async def test_a_lease_that_redis_lost_is_taken_again(valkey: Valkey) -> None:
     lease = Lease(valkey.url, f"host-{uuid4().hex}", lease_s=0.4)
-    await lease.open()
+    await lease.open(BackgroundServices())
     client = valkey.client()
     client.delete(host_key(lease.owner))
 

@@ -15,6 +15,7 @@ from crucible.models import Classification, Comparison
 from crucible.rollout.stage import Stage
 from crucible.settings import FlowSettings
 from crucible.store import Store, Submission, sqlite_url
+from tasks.background import BackgroundServices
 from tasks.batch import Batch
 from tasks.cancellation import Cancellations
 from tasks.exchange import Exchange
@@ -68,8 +69,9 @@ async def host(store: Store, server: Valkey, script: Script) -> AsyncIterator[Ho
     cancellations = Cancellations(server.url, {})
     exchange = Exchange(tuple(legs.values()), ReplyReader(server.url, stream), cancellations, settings)
     opened = Host(store, exchange, stream, legs)
-    exchange.open()
-    opened.settler.open()
+    background = BackgroundServices()
+    exchange.open(background)
+    opened.settler.open(background)
     try:
         yield opened
     finally:

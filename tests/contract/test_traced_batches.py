@@ -16,6 +16,7 @@ from crucible.store import Store, Submission, sqlite_url
 from crucible.telemetry.record import SpanRecord
 from crucible.telemetry.settings import TraceSettings
 from tasks import run_traces
+from tasks.background import BackgroundServices
 from tasks.batch import Batch
 from tasks.cancellation import Cancellations
 from tasks.exchange import Exchange
@@ -70,8 +71,9 @@ async def host(
     legs = tuple(ScriptedLeg(leg, server, stream, script) for leg in ("legacy", "celery"))
     exchange = Exchange(legs, ReplyReader(server.url, stream), Cancellations(server.url, {}), flow)
     opened = Host(store, exchange, stream, TraceSettings(**settings))
-    exchange.open()
-    opened.settler.open()
+    background = BackgroundServices()
+    exchange.open(background)
+    opened.settler.open(background)
     try:
         yield opened
     finally:

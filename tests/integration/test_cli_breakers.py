@@ -37,4 +37,4 @@ def test_without_a_redis_it_says_what_is_missing(run: Run, tmp_path: Path) -> No
     assert "CRUCIBLE_REDIS_URL" in run("breakers").stderr
     away = run("breakers", REDIS_URL="redis://127.0.0.1:1/0")
     assert (away.code, away.stdout) == (4, "")
-    assert "127.0.0.1:1 (state of the breakers) does not answer" in away.stderr
+    assert "Redis at 127.0.0.1:1 does not answer" in away.stderr

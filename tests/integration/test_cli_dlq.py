@@ -110,7 +110,7 @@ def test_without_servers_it_says_what_is_missing(run: Run) -> None:
     away = {"REDIS_URL": "redis://127.0.0.1:1/0", "CELERY_REDIS_URL": "redis://127.0.0.1:1/0"}
     done = run("dlq", "list", **away)
     assert (done.code, done.stdout) == (4, "")
-    assert "127.0.0.1:1 (dead letters) does not answer" in done.stderr
+    assert "Redis at 127.0.0.1:1 does not answer" in done.stderr
 
 
 @pytest.fixture

@@ -1,15 +1,20 @@
-"""What an executor tells of a request, in a header of its answer and nowhere else."""
+"""What an executor tells of a request in its answer, and the spans that its client makes of that."""
 
 import threading
 from collections.abc import Iterator
 from secrets import token_hex
 
 import httpx
+import orjson
 import pytest
 
-from crucible.telemetry.handing import SPANS_HEADER, handed_over
-from crucible.telemetry.record import SpanRecord
-from tests.support.executor_service import ExecutorService, executor_service, seen_at_work
+from crucible.errors import InputError
+from crucible.telemetry.roots import Root
+from crucible.telemetry.spans import inside, root
+from executors.client import ExecutorClient
+from executors.timings import TIMING_HEADER, Timing, timings_in
+from tests.support.executor_service import TOKEN, ExecutorService, executor_service, seen_at_work
+from tests.support.spans import KeptSpans, kept_spans
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +24,21 @@ def service() -> Iterator[ExecutorService]:
         yield started
 
 
+@pytest.fixture
+def client(service: ExecutorService) -> Iterator[ExecutorClient]:
+    """A client of it that does not try again for long."""
+    made = ExecutorClient([str(service.http.base_url)], TOKEN, 0.3, 1)
+    yield made
+    made.close()
+
+
 def order(run_id: str, code: str, language: str = "bash") -> dict[str, object]:
     """A program to run."""
     return {"id": run_id, "language": language, "code": code, "limits": {"wall_s": 300}}
 
 
-def post(service: ExecutorService, body: dict[str, object], traceparent: str | None) -> httpx.Response:
-    """An order in a trace."""
+def post(service: ExecutorService, body: dict[str, object], traceparent: str | None = None) -> httpx.Response:
+    """An order, in a trace if that is given."""
     headers = {"traceparent": traceparent} if traceparent else {}
     return service.http.post("/execute", json=body, headers=headers)
 
@@ -35,64 +48,64 @@ def place(*, sampled: bool = True) -> str:
     return f"00-{token_hex(16)}-{token_hex(8)}-{'01' if sampled else '00'}"
 
 
-def spans_of(answer: httpx.Response) -> dict[str, SpanRecord]:
-    """What an answer hands over, by name."""
-    handed = handed_over(answer.headers[SPANS_HEADER])
-    return {str(each["name"]): SpanRecord.model_validate(each) for each in handed}
+def timings_of(answer: httpx.Response) -> dict[str, Timing]:
+    """What an answer tells, by name."""
+    return {each.name: each for each in timings_in(answer.headers[TIMING_HEADER])}
 
 
-def test_the_answer_hands_over_what_was_done(service: ExecutorService) -> None:
-    traceparent = place()
-    answer = post(service, order(token_hex(8), "echo on"), traceparent)
-    assert answer.status_code == 200
-    spans = spans_of(answer)
-    assert sorted(spans) == ["request", "sandbox run", "slot wait"]
-    assert {each.trace_id for each in spans.values()} == {traceparent[3:35]}
-    assert spans["request"].parent_id == traceparent[36:52]
-    assert spans["slot wait"].parent_id == spans["sandbox run"].parent_id == spans["request"].span_id
-    assert {each.service for each in spans.values()} == {"under-test"}
-    assert spans["request"].duration_us >= spans["sandbox run"].duration_us > 0
+def executed(client: ExecutorClient, code: str, language: str = "bash") -> KeptSpans:
+    """The spans that executing a program makes."""
+    with kept_spans() as kept:
+        whole = root("execute", Root.ALWAYS, {})
+        with inside(whole.get_span_context()):
+            client.execute(token_hex(8), language, code, "", {"wall_s": 300})
+    return kept
+
+
+def test_the_client_makes_spans_of_what_was_done(client: ExecutorClient) -> None:
+    kept = executed(client, "echo on")
+    assert sorted(each.name for each in kept.records) == ["attempt", "request", "sandbox run", "slot wait"]
+    request, attempt = kept.one("request"), kept.one("attempt")
+    assert request.parent_id == attempt.span_id
+    assert {kept.one(name).parent_id for name in ("slot wait", "sandbox run")} == {request.span_id}
+    assert {kept.one(name).service for name in ("request", "slot wait", "sandbox run")} == {"under-test"}
+    assert len({each.trace_id for each in kept.records}) == 1
+    assert attempt.duration_us >= request.duration_us >= kept.one("sandbox run").duration_us > 0
+    assert kept.one("sandbox run").attributes["isolation"]
 
 
 @pytest.mark.parametrize("language", ["c"])
-def test_compiling_is_told_of_by_itself(service: ExecutorService, language: str) -> None:
+def test_compiling_is_told_of_by_itself(
+    service: ExecutorService, client: ExecutorClient, language: str
+) -> None:
     if language not in service.health()["languages"]:
         pytest.skip(f"{language} is not installed here")
-    code = f"int main(void) {{ return 0; }} /* {token_hex(8)} */"
-    spans = spans_of(post(service, order(token_hex(8), code, language), place()))
-    assert {"compile", "sandbox run"} <= set(spans)
-
-
-@pytest.mark.parametrize("traceparent", [None, "garbage", place(sampled=False)])
-def test_without_a_sampled_trace_nothing_is_handed_over(
-    service: ExecutorService, traceparent: str | None
-) -> None:
-    answer = post(service, order(token_hex(8), "echo on"), traceparent)
-    assert answer.status_code == 200
-    assert SPANS_HEADER not in answer.headers
+    kept = executed(client, f"int main(void) {{ return 0; }} /* {token_hex(8)} */", language)
+    compiling, running = kept.one("compile"), kept.one("sandbox run")
+    assert compiling.started_us + compiling.duration_us <= running.started_us + 1
 
 
 def test_the_observation_is_the_same_with_a_trace_and_without(service: ExecutorService) -> None:
     run_id = token_hex(8)
     with_trace = post(service, order(run_id, "echo $RANDOM"), place())
-    without = post(service, order(run_id, "echo $RANDOM"), None)
+    without = post(service, order(run_id, "echo $RANDOM"))
     assert with_trace.content == without.content
 
 
-def test_who_asks_again_gets_what_the_run_told_meanwhile(service: ExecutorService) -> None:
-    run_id, traceparent = token_hex(8), place()
+def test_who_asks_again_is_told_of_the_run_that_went_on_meanwhile(service: ExecutorService) -> None:
+    run_id = token_hex(8)
     body = order(run_id, f"sleep 1; echo {run_id}; exit 0")
     with pytest.raises(httpx.ReadTimeout):
-        service.http.post("/execute", json=body, headers={"traceparent": traceparent}, timeout=0.3)
-    again = post(service, body, f"{traceparent[:36]}{token_hex(8)}-01")
-    assert again.status_code == 200
-    handed = [SpanRecord.model_validate(each) for each in handed_over(again.headers[SPANS_HEADER])]
-    names = sorted(each.name for each in handed)
-    assert names.count("sandbox run") == 1
-    assert "request" in names
+        service.http.post("/execute", json=body, headers={"traceparent": place()}, timeout=0.3)
+    again = timings_of(post(service, body, place()))
+    assert again["sandbox run"].began_s < 0, "it began before that request"
+    assert again["sandbox run"].duration_s >= 1
+    once_more = timings_of(post(service, body, place()))
+    assert once_more["sandbox run"].duration_s == again["sandbox run"].duration_s
+    assert once_more["sandbox run"].began_s < again["sandbox run"].began_s
 
 
-def test_a_refusal_hands_over_why(service: ExecutorService) -> None:
+def test_a_refusal_takes_time_too(service: ExecutorService) -> None:
     markers = [f"traced-{token_hex(4)}" for _ in range(2)]
     asking = [threading.Thread(target=service.sleep, args=(marker,)) for marker in markers]
     for thread, marker in zip(asking, markers, strict=True):
@@ -103,21 +116,43 @@ def test_a_refusal_hands_over_why(service: ExecutorService) -> None:
         pass
     answer = post(service, order(token_hex(8), "echo on"), place())
     assert answer.status_code == 429
-    assert spans_of(answer)["request"].status == "full"
+    assert list(timings_of(answer)) == ["request"]
     for marker in markers:
         service.http.delete(f"/executions/{marker}")
     for thread in asking:
         thread.join()
 
 
-def test_who_has_no_token_is_told_of_nothing(service: ExecutorService) -> None:
+def test_a_request_that_is_refused_says_why(client: ExecutorClient) -> None:
+    with kept_spans() as kept:
+        whole = root("execute", Root.ALWAYS, {})
+        with inside(whole.get_span_context()), pytest.raises(InputError):
+            client.execute(token_hex(8), "bash", "echo on", "", {"wall_s": -1})
+    assert "wall_s" in (kept.one("request").status or "")
+    assert kept.one("request").service == "under-test"
+
+
+def test_who_has_no_token_is_told_why_and_of_no_run(service: ExecutorService) -> None:
     answer = httpx.post(
         f"{service.http.base_url}/execute",
         json=order("x", "echo on"),
         headers={"traceparent": place(), "Authorization": "Bearer wrong"},
     )
     assert answer.status_code == 401
-    assert SPANS_HEADER not in answer.headers
+    assert list(timings_of(answer)) == ["request"]
+
+
+def test_log_lines_name_the_trace_of_whoever_asks() -> None:
+    traceparent = place()
+    with executor_service(slots="1") as service:
+        post(service, order("logged", "echo on"), traceparent)
+        post(service, order("silent", "echo on"), place(sampled=False))
+        service.process.terminate()
+        said = service.process.communicate()[0]
+    lines = [orjson.loads(each) for each in said.splitlines() if each.startswith("{")]
+    assert [(each["run_id"], each["trace_id"]) for each in lines if each["event"] == "executed"] == [
+        ("logged", traceparent[3:35])
+    ]
 
 
 def test_programs_see_nothing_of_the_trace(service: ExecutorService) -> None:

@@ -38,6 +38,7 @@ from tasks.dead_letters import DeadLetters
 from tasks.queue_ages import QueueAges
 from tasks.resilience.shared import connect_briefly
 from tests.support.ledger import comparison
+from tests.support.stub_executor import TOKEN
 from tests.support.valkey import free_port
 
 KEY = "key-of-the-tests-ä"
@@ -85,7 +86,7 @@ class Api:
         answers = Answers("http://prefect")
         self.desk = Desk(store, self.batcher, self.waiters, languages, answers, self.flows.cancel)
         self.limits = RateLimits(f"redis://127.0.0.1:{free_port()}/0", ApiSettings())
-        self.guard = Guard(Keyring(SecretStr(KEY), store.keys), self.limits)
+        self.guard = Guard(Keyring(SecretStr(KEY), SecretStr(TOKEN), store.keys), self.limits)
         self.repeats = Repeats(store.requests, 24)
         nowhere = f"redis://127.0.0.1:{free_port()}/0"
         self.feed = Feed(nowhere)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from crucible.errors import ServiceUnavailable
 from crucible.models import Evaluation, Leg
 from crucible.settings import CelerySettings, LegacySettings
 from tasks.celery_leg.client import CeleryClient
@@ -156,7 +157,10 @@ class Flow:
                     await reading
 
     async def _read(self, missing: set[str]) -> None:
-        async for batch in self.reader.batches():
+        while True:
+            batch: list[Reply] = []
+            with suppress(ServiceUnavailable):
+                batch = await self.reader.read()
             self.replies.extend(batch)
             missing.difference_update(reply.run_id for reply in batch)
 

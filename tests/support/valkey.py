@@ -24,10 +24,14 @@ choose from others: nobody gets in between choosing one and listening on it, or 
 
 
 class Valkey:
-    """One server, which can be stopped and started again on the same port with the same data."""
+    """One server, which can be stopped and started again on the same port with the same data.
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="crucible-valkey-"))
+    ``options`` are more of its options, as on its command line; ``disk`` is where its data lie.
+    """
+
+    def __init__(self, *options: str, disk: Path | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="crucible-valkey-", dir=disk))
+        self._options = options
         self.port = free_port()
         self.password = secrets.token_hex(8)
         self.url = f"redis://:{self.password}@127.0.0.1:{self.port}/0"
@@ -35,6 +39,11 @@ class Valkey:
 
     def start(self) -> None:
         """Starts the server and waits until it answers."""
+        self.launch()
+        self._wait_until_it_answers()
+
+    def launch(self, *more: str) -> None:
+        """Starts the server, with more options, and does not wait for it."""
         self._process = subprocess.Popen(
             [
                 str(get_binary_path()),
@@ -42,11 +51,12 @@ class Valkey:
                 *("--requirepass", self.password, "--save", "", "--appendonly", "yes"),
                 # While a busy disk syncs, a server that waits for that answers nobody for seconds.
                 *("--appendfsync", "no", "--daemonize", "no"),
+                *self._options,
+                *more,
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self._wait_until_it_answers()
 
     @property
     def pid(self) -> int:

@@ -1,6 +1,5 @@
 """An API whose servers are not there, but for the store and an executor."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,6 +11,8 @@ from api.languages import Languages
 from api.readiness import Readiness
 from crucible.store import Store, sqlite_url
 from flows.host import Endpoints
+from tasks.background import BackgroundServices
+from tasks.service_reports import ServiceReports
 from tests.support.api import Api
 from tests.support.stub_executor import TOKEN, StubExecutor
 from tests.support.valkey import free_port
@@ -47,13 +48,16 @@ async def api(store: Store, executor: StubExecutor) -> AsyncIterator[Api]:
     languages = Languages([executor.url], TOKEN)
     nowhere = f"127.0.0.1:{free_port()}"
     endpoints = Endpoints("", f"redis://{nowhere}/0", f"redis://{nowhere}/0")
-    readiness = Readiness(endpoints, f"http://{nowhere}/api", store)
+    background = BackgroundServices()
+    reports = ServiceReports(endpoints.redis_url, "api", background)
+    readiness = Readiness(endpoints, f"http://{nowhere}/api", store, reports)
     made = Api(store, languages, readiness)
-    starting = asyncio.create_task(made.batcher.run())
+    made.batcher.open(background)
+    made.desk.open(background)
     yield made
-    starting.cancel()
     made.flows.go.set()
     await made.batcher.close(within_s=5)
+    await background.aclose()
     for client in (made.client, made.stranger, made.limits, readiness):
         await client.aclose()
     languages.close()

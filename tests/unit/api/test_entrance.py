@@ -10,6 +10,7 @@ from crucible.errors import StoreError
 from crucible.ids import new_evaluation_id
 from crucible.models import Evaluation
 from crucible.store import Submission
+from tasks.background import BackgroundServices
 
 
 class Ledger:
@@ -37,9 +38,16 @@ def called(*names: str) -> list[Submission]:
     ]
 
 
+def opened(ledger: Ledger) -> Entrance:
+    """The way into ``ledger``."""
+    entrance = Entrance(ledger.submit)
+    entrance.open(BackgroundServices())
+    return entrance
+
+
 async def test_what_comes_meanwhile_shares_the_next_transaction() -> None:
     ledger = Ledger()
-    entrance = Entrance(ledger.submit)
+    entrance = opened(ledger)
     entering = [asyncio.create_task(entrance.enter(called(f"{i}a", f"{i}b"))) for i in range(5)]
     await asyncio.sleep(0)
     ledger.may_write.set()
@@ -55,7 +63,7 @@ async def test_what_comes_meanwhile_shares_the_next_transaction() -> None:
 async def test_one_that_is_refused_takes_no_other_with_it(fault: type[Exception]) -> None:
     ledger = Ledger()
     ledger.fault = fault
-    entrance = Entrance(ledger.submit)
+    entrance = opened(ledger)
     ledger.refused = "2"
     entering = [asyncio.create_task(entrance.enter(called(str(i)))) for i in range(5)]
     await asyncio.sleep(0)
@@ -68,7 +76,7 @@ async def test_one_that_is_refused_takes_no_other_with_it(fault: type[Exception]
 
 async def test_who_hangs_up_is_entered_all_the_same() -> None:
     ledger = Ledger()
-    entrance = Entrance(ledger.submit)
+    entrance = opened(ledger)
     entering = asyncio.create_task(entrance.enter(called("gone")))
     await asyncio.sleep(0)
     entering.cancel()

@@ -7,6 +7,7 @@ import pytest
 
 from api.idempotency import Repeats
 from crucible.models.access import Scope
+from tasks.background import BackgroundServices
 from tests.support.api import Api
 from tests.support.ledger import comparison
 from tests.support.waiting import eventually
@@ -132,11 +133,12 @@ async def test_what_is_older_than_is_kept_is_submitted_anew_and_forgotten_in_the
 
     async with api.store._database.write() as connection:
         await connection.exec_driver_sql("UPDATE requests SET at = ?", (two_days_ago,))
-    forgetting = asyncio.create_task(Repeats(api.store.requests, kept_h=24).run())
+    background = BackgroundServices()
+    Repeats(api.store.requests, kept_h=24).open(background)
     async with asyncio.timeout(30):
         while await kept(api):  # noqa: ASYNC110 (what is waited for happens in the store)
             await asyncio.sleep(0.01)
-    forgetting.cancel()
+    await background.aclose()
 
 
 async def kept(api: Api) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 from crucible.store import Ticket
 from flows.flow_run_batcher import MOST_IN_BATCH, MOST_IN_FLIGHT, MOST_WAITING, FlowRunBatcher
+from tasks.background import BackgroundServices
 from tests.support.waiting import eventually
 
 
@@ -61,9 +62,8 @@ class Bench:
 @asynccontextmanager
 async def running(bench: Bench) -> AsyncIterator[None]:
     """Runs the batcher of ``bench``; ends its flow runs at the end."""
-    loop = asyncio.create_task(bench.batcher.run())
+    bench.batcher.open(BackgroundServices())
     yield
-    loop.cancel()
     for run in bench.runs:
         run.end.set()
     await bench.batcher.close(within_s=5)

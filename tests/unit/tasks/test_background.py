@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from tasks.background import BackgroundService, BackgroundServices, ServiceState
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -79,6 +80,44 @@ async def test_a_loop_that_hangs_is_overdue(services: BackgroundServices) -> Non
     assert "hangs" in (state_of(services).overdue or "")
 
 
+async def test_a_loop_that_waits_for_something_to_do_is_well(services: BackgroundServices) -> None:
+    asked, idle = asyncio.Event(), asyncio.Event()
+
+    async def wait(service: BackgroundService) -> None:
+        idle.set()
+        await service.idle(asked)
+        raise LookupError("planted")
+
+    services.keep("duty", wait, bound_s=60)
+    await idle.wait()
+    service = services._services["duty"]
+    service._last_round -= 120
+    assert state_of(services).overdue
+    await eventually(lambda: state_of(services).overdue is None)
+    asked.set()
+    await eventually(lambda: state_of(services).failures > 0)
+
+
+async def test_what_cancels_something_that_a_loop_awaits_does_not_end_it(
+    services: BackgroundServices,
+) -> None:
+    async def awaits_what_is_cancelled(_service: BackgroundService) -> None:
+        inner = asyncio.ensure_future(asyncio.Event().wait())
+        inner.cancel()
+        await inner
+
+    services.keep("duty", awaits_what_is_cancelled, bound_s=5)
+    await eventually(lambda: state_of(services).failures > 1)
+    assert "was cancelled" in (state_of(services).last_error or "")
+
+
+async def test_a_service_that_was_ended_is_no_longer_measured(services: BackgroundServices) -> None:
+    services.every(0.01, "duty", FailsFirst(0, LookupError()))
+    assert REGISTRY.get_sample_value("crucible_background_well", {"service": "duty"}) == 1.0
+    await services.end("duty")
+    assert REGISTRY.get_sample_value("crucible_background_well", {"service": "duty"}) is None
+
+
 async def test_a_service_that_is_ended_runs_no_more(services: BackgroundServices) -> None:
     ended = asyncio.Event()
 
@@ -112,6 +151,7 @@ def test_a_thread_is_started_again_and_stops_when_asked() -> None:
 
     services.every_in_thread(0.01, "duty", work)
     assert well.wait(30)
-    services.stop_threads()
     assert state_of(services).failures == 2
+    services.stop_threads()
+    assert services.states() == ()
     assert not [each for each in threading.enumerate() if each.name == "duty"]

@@ -25,6 +25,10 @@ def test_a_place_in_a_trace_travels_as_text() -> None:
     assert is_sampled(TRACEPARENT)
 
 
+def test_a_later_version_is_read_as_far_as_it_is_known() -> None:
+    assert context_of(TRACEPARENT.replace("00-", "01-", 1) + "-more") == context_of(TRACEPARENT)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -35,8 +39,8 @@ def test_a_place_in_a_trace_travels_as_text() -> None:
         "garbage",
         TRACEPARENT[:-1],
         TRACEPARENT.upper(),
-        TRACEPARENT + "\n",
-        TRACEPARENT.replace("00-", "01-", 1),
+        TRACEPARENT.replace("00-", "ff-", 1),
+        TRACEPARENT + "-more",
         f"00-{'0' * 32}-{'b' * 16}-01",
         f"00-{'a' * 32}-{'0' * 16}-01",
         {"traceparent": TRACEPARENT},

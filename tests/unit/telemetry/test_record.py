@@ -1,14 +1,15 @@
-"""Spans as they are handed on: bounded, whatever anybody sends."""
+"""Spans as they are kept: whole, and bounded, whatever anybody sends."""
 
-import base64
+from collections.abc import Callable
 
-import orjson
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from crucible.telemetry.handing import MOST_BYTES, handed_over, header_of
-from crucible.telemetry.record import SpanRecord, decoded, encoded, with_legs
+from crucible.telemetry.otlp import spans_in
+from crucible.telemetry.record import SpanRecord, with_legs
 from crucible.telemetry.roots import Root
 from crucible.telemetry.spans import begin, failed, link_to, root
+from tests.support.otlp import plain, request_of
 from tests.support.spans import KeptSpans
 
 ONE = {
@@ -31,56 +32,105 @@ def test_a_span_comes_through_whole(kept: KeptSpans) -> None:
         place,
         {"leg": "celery", "run": 2, "cpu_s": 0.5, "first": True},
         links=[link_to(place, "claimed again")],
+        start_ns=1_700_000_000_000_000_000,
     )
-    again.add_event("tried again", {"reason": "503"})
+    again.add_event("tried again", {"reason": "503"}, 1_700_000_000_000_002_000)
     failed(again, "gave up")
-    again.end()
+    again.end(1_700_000_000_001_500_000)
     claim = kept.one("claim")
-    assert decoded(encoded([claim.model_dump(mode="json")])) == [claim]
     assert claim.attributes == {"run": 2, "cpu_s": 0.5, "first": True}
-    assert (claim.leg, claim.status) == ("celery", "gave up")
-    assert [(each.name, each.attributes) for each in claim.events] == [("tried again", {"reason": "503"})]
+    assert (claim.leg, claim.status, claim.service) == ("celery", "gave up", "tests")
+    assert (claim.started_us, claim.duration_us) == (1_700_000_000_000_000, 1500)
+    (event,) = claim.events
+    assert (event.name, event.at_us, event.attributes) == (
+        "tried again",
+        1_700_000_000_000_002,
+        {"reason": "503"},
+    )
     assert [(each.span_id, each.why) for each in claim.links] == [(f"{place.span_id:016x}", "claimed again")]
+    assert (claim.trace_id, claim.parent_id) == (f"{place.trace_id:032x}", f"{place.span_id:016x}")
+
+
+def test_what_another_service_did_is_told_under_its_name(kept: KeptSpans) -> None:
+    place = root("submit", Root.ALWAYS, {}).get_span_context()
+    begin("request", place, service="executor-3").end()
+    assert kept.one("request").service == "executor-3"
+
+
+def _long_name(span: Span) -> None:
+    span.name = "n" * 301
+
+
+def _no_ids(span: Span) -> None:
+    span.trace_id = b""
+
+
+def _short_id(span: Span) -> None:
+    span.span_id = b"\x01"
+
+
+def _many_attributes(span: Span) -> None:
+    for number in range(33):
+        span.attributes.add(key=str(number)).value.int_value = number
+
+
+def _long_text(span: Span) -> None:
+    span.attributes.add(key="code").value.string_value = "x" * 301
+
+
+def _list(span: Span) -> None:
+    span.attributes.add(key="code").value.array_value.values.add().int_value = 1
+
+
+def _no_value(span: Span) -> None:
+    span.attributes.add(key="code")
+
+
+def _leg_that_is_no_text(span: Span) -> None:
+    span.attributes.add(key="leg").value.int_value = 1
+
+
+def _many_events(span: Span) -> None:
+    for _ in range(65):
+        span.events.add(name="e", time_unix_nano=1)
+
+
+def _nul(span: Span) -> None:
+    span.name = "a\0b"
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "spoil",
     [
-        {"trace_id": "x"},
-        {"span_id": None},
-        {"name": "n" * 301},
-        {"started_us": -1},
-        {"attributes": {str(number): number for number in range(33)}},
-        {"attributes": {"code": "x" * 301}},
-        {"attributes": {"code": ["a", "list"]}},
-        {"events": [{"name": "e", "at_us": 1}] * 65},
-        {"unknown": 1},
+        *(_long_name, _no_ids, _short_id, _many_attributes, _long_text),
+        *(_list, _no_value, _leg_that_is_no_text, _many_events, _nul),
     ],
 )
-def test_what_is_no_span_or_beyond_its_bounds_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="validation error"):
-        decoded(orjson.dumps([ONE | wrong]))
+def test_what_is_beyond_its_bounds_is_rejected_and_the_rest_is_not(spoil: Callable[[Span], None]) -> None:
+    wrong = plain(1)
+    spoil(wrong)
+    found, rejected = spans_in(request_of(wrong, plain(2)))
+    assert [each.span_id for each in found] == ["02" * 8]
+    assert rejected == 1
 
 
-def test_executors_hand_over_in_a_header_what_they_know() -> None:
-    header = header_of([ONE, ONE | {"span_id": "c" * 16}])
-    assert header.isascii()
-    assert "\n" not in header
-    assert [each["span_id"] for each in handed_over(header)] == ["b" * 16, "c" * 16]
-
-
-def test_a_header_is_bounded() -> None:
-    many = [ONE | {"span_id": f"{number:016x}"} for number in range(1, 2000)]
-    header = header_of(many)
-    assert len(header) <= MOST_BYTES + 4
-    assert handed_over(header)
+def test_a_span_that_ends_before_it_begins_took_no_time() -> None:
+    span = plain()
+    span.end_time_unix_nano = 1
+    ((record,), _) = spans_in(request_of(span))
+    assert record.duration_us == 0
 
 
 @pytest.mark.parametrize(
-    "wrong", ["", "%%%", "AAAA", base64.b64encode(b"[{}]").decode(), base64.b64encode(b"[" * 50_000).decode()]
+    "body", [b"garbage", b'{"resourceSpans": []}', b"\x0a\xff", request_of(plain())[:-3]]
 )
-def test_a_header_that_cannot_be_read_is_nothing(wrong: str) -> None:
-    assert handed_over(wrong) == []
+def test_what_is_no_request_is_said_to_be_none(body: bytes) -> None:
+    with pytest.raises(ValueError, match="no ExportTraceServiceRequest of OTLP"):
+        spans_in(body)
+
+
+def test_nothing_may_be_handed_in() -> None:
+    assert spans_in(b"") == ([], 0)
 
 
 def test_spans_take_the_leg_of_the_nearest_span_above() -> None:
