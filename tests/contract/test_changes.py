@@ -13,6 +13,7 @@ from crucible.rollout.stage import Stage
 from crucible.settings import BreakerSettings
 from crucible.store import Store, sqlite_url
 from flows.duties.changes import Changes
+from tasks.background import BackgroundServices
 from tasks.events import EVENTS_KEY, EventLog
 from tasks.resilience.breakers import SHARED, breakers_of_process
 from tests.support.duties import checkpoint_of
@@ -38,11 +39,13 @@ async def sending(
 ) -> AsyncIterator[Changes]:
     """The duty of a controller that takes it; all that it sends is written by the end."""
     events = EventLog(valkey.url)
-    events.open()
+    background = BackgroundServices()
+    events.open(background)
     checkpoint = await checkpoint_of(store, "changes", owner, before)
     with closing(Changes(store.rollout, valkey.url, events, checkpoint)) as changes:
         yield changes
     await events.close()
+    await background.aclose()
 
 
 def sent(valkey: Valkey) -> list[tuple[str, dict[str, Any]]]:

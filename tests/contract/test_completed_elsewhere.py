@@ -53,8 +53,8 @@ async def running(valkey: Valkey, store: Store) -> AsyncIterator[Api]:
     waiters, services = Waiters(), BackgroundServices()
     completed = CompletedElsewhere(store, waiters)
     async with aclosing(Feed(valkey.url, completed.on_event)) as feed:
-        services.keep("events", lambda _: feed.run(), bound_s=60)
-        services.keep("answers", lambda _: completed.run(), bound_s=60)
+        feed.open(services)
+        services.every(0, "answers", completed.round)
         async with asyncio.timeout(60):
             while feed.place == "0-0" and await newest(valkey) != "0-0":  # noqa: ASYNC110 (it reads)
                 await asyncio.sleep(0.01)

@@ -153,7 +153,8 @@ async def test_an_event_has_a_mismatch_confirmed_without_waiting_for_the_next_lo
 ) -> None:
     monkeypatch.setattr(module, "_EVERY_S", 3600.0)
     events = EventLog(valkey.url)
-    events.open()
+    background = BackgroundServices()
+    events.open(background)
     async with confirming(valkey, reruns) as duty:
         await eventually(lambda: not duty._due.is_set())
         matching, (differs,) = await matched(store, 1), await mismatches(store, 1)
@@ -161,6 +162,7 @@ async def test_an_event_has_a_mismatch_confirmed_without_waiting_for_the_next_lo
             events.put(EventKind.SETTLED, {"id": evaluation_id, "classification": kind})
         await all_confirmed(store)
     await events.close()
+    await background.aclose()
     assert reruns.groups == [[differs]]
 
 
