@@ -4,12 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+# A stack is a dozen processes, each of which would compile all of its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Tests wait more than they work, so more of them run at once than there are processors.
+AT_ONCE := --numprocesses 4 --durations 10
+
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test check format bench simulate drill chaos soak screenshots up down images secrets compose lock \
-	parts clean
+.PHONY: help install sweep test test-quick check format bench simulate drill chaos soak strength screenshots \
+	up down images secrets compose lock parts clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Install Crucible and all it needs into .venv
 
@@ -23,8 +29,11 @@ $(INSTALLED): requirements.lock pyproject.toml
 sweep: $(INSTALLED) ## Run the main job: a parity sweep of the bundled corpus through both queues
 	$(BIN)/crucible sweep corpora/bundled.jsonl --skip-unavailable
 
-test: $(INSTALLED) parts ## Run all tests, on real servers
-	$(BIN)/pytest
+test: $(INSTALLED) parts ## Run all tests, on real servers, stacks, Docker and browsers included
+	$(BIN)/pytest $(AT_ONCE)
+
+test-quick: $(INSTALLED) parts ## Run the tests that need no stack, no Docker and no browser; after each change
+	$(BIN)/pytest $(AT_ONCE) -m "not stack and not docker and not browser"
 
 check: $(INSTALLED) ## Check format, lint, types and the layers
 	$(BIN)/ruff format --check .
@@ -54,6 +63,9 @@ chaos: $(INSTALLED) parts ## Break every part in the middle of a sweep; prints w
 
 soak: $(INSTALLED) parts ## Put mixed load on a stack for an hour while services are killed; prints what has grown (nothing)
 	$(BIN)/python -m tests.soak
+
+strength: $(INSTALLED) parts ## Plant faults one by one and count those that tests catch; an hour, goes on where it was cut
+	$(BIN)/python -m tests.strength
 
 screenshots: $(INSTALLED) parts ## Take pictures of every page, light and dark, into docs/screenshots
 	$(BIN)/python -m tests.browser.screenshots docs/screenshots

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx
-from redis import RedisError
 from redis.asyncio import Redis
 
 from crucible.errors import PlatformError, ServiceUnavailable
 from crucible.store import Store
 from flows.host import Endpoints
 from tasks.connections import connect_async
+from tasks.http_faults import http_faults
 from tasks.service_reports import ProcessReport, ServiceReports, read_reports
 
 _WITHIN_S = 2.0
@@ -76,7 +76,8 @@ class Readiness:
         return [own, *(each for each in others if each.process != own.process)]
 
     async def _ask_prefect(self) -> None:
-        (await self._http.get(self._prefect_health_url)).raise_for_status()
+        with http_faults(f"Prefect's server ({self._prefect_health_url})", "see whether it runs"):
+            (await self._http.get(self._prefect_health_url)).raise_for_status()
 
 
 async def _write(client: Redis) -> None:
@@ -90,6 +91,6 @@ async def _fault(question: Awaitable[object]) -> str | None:
             await question
     except TimeoutError:
         return f"no answer within {_WITHIN_S:g} s"
-    except (RedisError, httpx.HTTPError, PlatformError, OSError) as error:
-        return " ".join(str(error).split()) or type(error).__name__
+    except PlatformError as error:
+        return str(error)
     return None

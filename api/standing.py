@@ -16,6 +16,7 @@ from crucible.settings import BreakerSettings, CelerySettings, LegacySettings, l
 from flows.host import Endpoints
 from tasks.connections import connect_async
 from tasks.depths import Depths, celery_depths, legacy_depths
+from tasks.http_faults import http_faults
 from tasks.resilience.breakers import EXECUTORS, SHARED
 from tasks.resilience.shared import BreakerState, breakers, connect_briefly
 
@@ -102,10 +103,11 @@ class Observer:
     async def _executor(self, name: str, url: str) -> ExecutorStanding:
         legs = "celery" if name == EXECUTORS[-1] else "legacy"
         try:
-            answer = await self._http.get(f"{url}/health")
+            with http_faults(f"{name} ({url})", "see whether it runs"):
+                answer = await self._http.get(f"{url}/health")
             return ExecutorStanding(name, legs, answer.json(), None)
-        except (httpx.HTTPError, ValueError) as error:
-            return ExecutorStanding(name, legs, {}, str(error) or type(error).__name__)
+        except (ServiceUnavailable, ValueError) as error:
+            return ExecutorStanding(name, legs, {}, str(error))
 
     def _breakers(self) -> list[BreakerState]:
         return breakers(self._brief, SHARED, self._window_s)

@@ -3,11 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import structlog
 from opentelemetry.trace import get_current_span
 from prometheus_client import Counter
-from tenacity import RetryCallState, stop_after_attempt, stop_before_delay, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
 from tenacity.stop import stop_base
 
 from crucible.errors import ExecutorFault
@@ -34,6 +41,19 @@ class Patience:
     def wait(self) -> wait_random_exponential:
         """For tenacity: exponential pauses with full jitter."""
         return wait_random_exponential(self.first_pause_s, self.longest_pause_s)
+
+    def options(self, dependency: str, is_passing: Callable[[BaseException], bool]) -> dict[str, Any]:
+        """For tenacity: another attempt after an error that ``is_passing``, and in the end that error.
+
+        ``dependency`` is what log lines and metrics say has failed.
+        """
+        return {
+            "retry": retry_if_exception(is_passing),
+            "wait": self.wait,
+            "stop": self.stop,
+            "before_sleep": told(dependency),
+            "reraise": True,
+        }
 
 
 def told(dependency: str) -> Callable[[RetryCallState], None]:

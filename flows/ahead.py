@@ -10,7 +10,7 @@ from typing import cast
 from uuid import UUID
 
 from httpx import HTTPStatusError, codes
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import TagsContext
 from prefect.exceptions import ObjectNotFound
@@ -18,10 +18,12 @@ from prefect.states import Pending
 
 from crucible import errors
 from crucible.store import Ticket
+from deployments.prefect_private.client import run_flow_run
 from flows.cancel import cancel_evaluations
 from flows.evaluate import evaluate
-from flows.flow_runs import run_here, unless_cancelled
+from flows.flow_runs import unless_cancelled
 from flows.host import current_host
+from flows.prefect_client import prefect_client
 from tasks.batch import Batch
 
 DEPLOYMENT = "evaluate/batch"
@@ -74,10 +76,10 @@ class Registrar:
         self._look_at = 0.0
 
     async def create(self, name: str, evaluation_ids: list[str]) -> FlowRun:
-        """A pending flow run that nobody but the caller runs; raises httpx's errors."""
+        """A pending flow run that nobody but the caller runs; raises ``ServiceUnavailable``."""
         parameters = {"evaluation_ids": evaluation_ids, "run": 0}
         tags = sorted(TagsContext.get().current_tags)
-        async with get_client() as client:
+        async with prefect_client() as client:
             if deployment_id := await self._deployment(client):
                 try:
                     return await client.create_flow_run_from_deployment(
@@ -100,4 +102,4 @@ class Registrar:
 
 
 async def _run(flow_run: FlowRun, evaluation_ids: list[str]) -> Batch:
-    return cast("Batch", await run_here(evaluate, flow_run, {"evaluation_ids": evaluation_ids, "run": 0}))
+    return cast("Batch", await run_flow_run(evaluate, flow_run, {"evaluation_ids": evaluation_ids, "run": 0}))

@@ -7,10 +7,10 @@ ledger, and what is settled stays as it is.
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import httpx
-from tenacity import AsyncRetrying, retry_if_exception
+from tenacity import AsyncRetrying
 
-from crucible.retries import Patience, told
+from crucible.retries import Patience
+from flows.prefect_client import prefect_faults
 from tasks.resilience.policy import is_platform_fault
 
 T = TypeVar("T")
@@ -23,18 +23,12 @@ _LONGEST_PAUSE_S = 10.0
 async def enduring(within_s: float, attempt: Callable[[], Awaitable[T]]) -> T:
     """What ``attempt`` returns, begun again for ``within_s`` seconds while the platform is at fault."""
     patience = Patience(within_s, _ATTEMPTS, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
-    tries = AsyncRetrying(
-        retry=retry_if_exception(is_passing_fault),
-        wait=patience.wait,
-        stop=patience.stop,
-        before_sleep=told("flow run"),
-        reraise=True,
-    )
+    tries = AsyncRetrying(**patience.options("flow run", is_passing_fault))
 
-    async def once() -> T:
-        return await attempt()
+    async def once() -> T:  # tenacity awaits what it knows to be a coroutine function, and no other
+        with prefect_faults():
+            return await attempt()
 
-    # tenacity awaits what it knows to be a coroutine function, and no other.
     return await tries(once)
 
 
@@ -42,6 +36,4 @@ def is_passing_fault(error: BaseException) -> bool:
     """Whether ``error``, or each error of a group, says that a server was away or at fault."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_passing_fault(each) for each in error.exceptions)
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.is_server_error
-    return isinstance(error, httpx.TransportError) or is_platform_fault(error)
+    return is_platform_fault(error)

@@ -5,23 +5,21 @@ Prefect cancels the runs of its own runners and workers; those inside a process 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
-from prefect import Flow
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import CancelledRun
-from prefect.flow_engine import run_flow_async
 from prefect.states import Cancelled
 
 from crucible import errors
+from flows.prefect_client import prefect_client, prefect_faults
 from tasks.background import BackgroundServices
 from tasks.withdrawal import see_through
 
@@ -82,25 +80,14 @@ class FlowRuns:
         self.cancel(await _ended_by_users(self._bodies))
 
 
-async def run_here(
-    flow: Flow[..., Any],
-    flow_run: FlowRun,
-    parameters: dict[str, Any],
-    return_type: Literal["state", "result"] = "result",
-) -> Any:
-    """Run ``flow_run``, a run of ``flow``, in this process; returns and raises what the flow does."""
-    # A run that the engine knows to be a deployment's gets a thread with an event loop of its own, which
-    # blocks this one until it is connected. It would serve to suspend runs; ours cannot be.
-    as_engine_sees_it = flow_run.model_copy(update={"deployment_id": None})
-    return await run_flow_async(
-        flow, flow_run=as_engine_sees_it, parameters=parameters, return_type=return_type
-    )
-
-
 async def unless_cancelled(flow_run: Awaitable[T]) -> T:
-    """What a flow returns; raises ``errors.Cancelled`` where it ends as Cancelled."""
+    """What a flow returns; raises ``errors.Cancelled`` where it ends as Cancelled.
+
+    Where Prefect could not be told how it goes on, that is ``ServiceUnavailable``.
+    """
     try:
-        return await flow_run
+        with prefect_faults():
+            return await flow_run
     except CancelledRun as cancelled:
         raise errors.Cancelled(str(cancelled)) from cancelled
 
@@ -132,6 +119,6 @@ async def _ended_by_users(flow_run_ids: Collection[str]) -> list[str]:
         return []
     ids = FlowRunFilterId(any_=[UUID(each) for each in flow_run_ids])
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_ENDED_BY_USERS))
-    async with get_client() as client:
+    async with prefect_client() as client:
         found = await client.read_flow_runs(flow_run_filter=FlowRunFilter(id=ids, state=state))
     return [str(each.id) for each in found]

@@ -262,6 +262,7 @@ async def flow_host(endpoints: Endpoints, process: str = "command line") -> Asyn
             ServiceReports(endpoints.redis_url, process, BackgroundServices()),
         )
         await host.open(exits)
+        breakers.keep_probes(host.background)
         token = _current.set(host)
         exits.callback(_current.reset, token)
         with tags(host_tag(owner)):

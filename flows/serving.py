@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
@@ -42,6 +42,7 @@ from flows.offers import (
 )
 from flows.options import FlowOptions, flow_options
 from flows.parity_sweep import parity_sweep
+from flows.prefect_client import prefect_client
 from flows.rollout import rollout
 from flows.session import prefect_session
 from flows.worker import Offer, WarmWorker
@@ -85,7 +86,7 @@ async def _serve(options: FlowOptions, settings: ScheduleSettings, *, with_contr
         prefect_session(),
         embedded_controller(options.endpoints) if with_controller else nullcontext(),
         flow_host(options.endpoints, _PROCESS) as host,
-        get_client() as client,
+        prefect_client() as client,
     ):
         if await _prefect_answers(client, stopping):
             await _work(WarmWorker(host, await _offered(client, settings)), host, stopping)

@@ -1,16 +1,16 @@
 """Prefect as this process uses it: one client for everything, and none of its costly habits."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from httpx import TransportError
 from prefect.context import AsyncClientContext, SyncClientContext
-from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from crucible.errors import ServiceUnavailable
+from deployments.prefect_private.client import drain_events
+from flows.prefect_client import prefect_fault
 
 _DRAIN_S = 5.0
 
@@ -28,18 +28,15 @@ async def prefect_session() -> AsyncIterator[None]:
             try:
                 yield
             except* TransportError as group:
-                raise ServiceUnavailable(_away(group)) from group
+                raise _first(group) from group
             finally:
                 # Both wait in threads of their own; what they still hold would miss a server about to stop.
                 await APILogHandler.aflush()
-                await asyncio.to_thread(EventsWorker.drain_all, _DRAIN_S)
+                await drain_events(_DRAIN_S)
 
 
-def _away(group: ExceptionGroup[TransportError]) -> str:
-    reason = group.exceptions[0]
+def _first(group: ExceptionGroup[TransportError]) -> ServiceUnavailable:
+    reason: Exception = group
     while isinstance(reason, ExceptionGroup):
         reason = reason.exceptions[0]
-    return (
-        f"the Prefect server at {PREFECT_API_URL.value()} has gone ({reason}); start it, or correct"
-        " CRUCIBLE_PREFECT_API_URL, and sweep again"
-    )
+    return prefect_fault(reason)

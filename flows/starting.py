@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from httpx import HTTPError
-from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
 from crucible.errors import ServiceUnavailable
+from flows.prefect_client import prefect_client
 
 PARITY_SWEEP = "parity-sweep/scheduled"
 
@@ -20,7 +19,7 @@ async def start_parity_sweep(sweep_id: str, parameters: Mapping[str, Any]) -> st
     Raises ``ServiceUnavailable`` when Prefect does not answer or nobody has offered sweeps to it.
     """
     try:
-        async with get_client() as client:
+        async with prefect_client() as client:
             deployment = await client.read_deployment_by_name(PARITY_SWEEP)
             flow_run = await client.create_flow_run_from_deployment(
                 deployment.id, parameters=dict(parameters), tags=[f"{_SWEEP_TAG}{sweep_id}"], name=sweep_id
@@ -29,8 +28,6 @@ async def start_parity_sweep(sweep_id: str, parameters: Mapping[str, Any]) -> st
         raise ServiceUnavailable(
             f"Prefect knows no deployment {PARITY_SWEEP}, so no sweep runs; `crucible up` starts who does"
         ) from error
-    except HTTPError as error:
-        raise ServiceUnavailable(f"Prefect does not answer ({error}); the sweep was not started") from error
     return str(flow_run.id)
 
 

@@ -22,7 +22,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 
 from crucible.errors import ServiceUnavailable
 from crucible.settings import WorkerSettings, load
-from flows.flow_runs import run_here
+from deployments.prefect_private.client import WithoutAnnouncements, run_flow_run
 from flows.host import FlowHost, host_tag
 from tasks.background import BackgroundService
 
@@ -46,7 +46,7 @@ class WarmResult(BaseWorkerResult):
     """How a flow run has ended, as far as workers are concerned: here."""
 
 
-class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
+class WarmWorker(WithoutAnnouncements, BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
     """Runs flow runs of ``offers``, which are by the ids of their deployments.
 
     It needs a flow host and a Prefect session around it. Whoever ends it calls ``leave`` first, and lets the
@@ -56,7 +56,6 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
     type = "crucible"
     job_configuration = BaseJobConfiguration
     job_configuration_variables = BaseVariables
-    _description = "Runs Crucible's flows in a process that is warm."
 
     def __init__(self, host: FlowHost, offers: Mapping[UUID, Offer]) -> None:
         # Nothing is fetched before it is due: what waits here would hold its place among those that run.
@@ -113,15 +112,9 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
             for each in late:
                 each.cancel()
 
-    async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
-        """Leave it: whose run it is stands in its tags."""
-
-    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
-        """Leave it: it is running a moment later. On SQLite every write may cost seconds of waiting."""
-
     async def _run_here(self, flow_run: FlowRun, offer: Offer) -> None:
         await self._claim(flow_run, offer)
-        state = await run_here(offer.flow, flow_run, flow_run.parameters, return_type="state")
+        state = await run_flow_run(offer.flow, flow_run, flow_run.parameters, return_type="state")
         if state is not None and state.type is StateType.CANCELLING:  # before its body had begun
             await self.client.set_flow_run_state(flow_run.id, Cancelled(message="cancelled"), force=True)
 

@@ -1,18 +1,15 @@
 """Aging: what waits long on a leg rises, so that a flood of what is more urgent starves nothing."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import redis
 
-from tasks import scripts
+from tasks.scripts import signatures
+from tasks.scripts.signatures import ListEnd
 
 _LOOKS_IN_A_PERIOD = 10
 _LONGEST_PAUSE_S = 1.0
 _NOT_YET = -1
-
-Head = Literal["LEFT", "RIGHT"]
-"""The end of a Redis list from which it is taken."""
 
 
 class Aging:
@@ -25,11 +22,10 @@ class Aging:
     """
 
     def __init__(
-        self, client: redis.Redis, queues: Sequence[str], head: Head, rising: int, period_s: float
+        self, client: redis.Redis, queues: Sequence[str], head: ListEnd, rising: int, period_s: float
     ) -> None:
-        self._keys = (f"crucible:aging:{queues[0]}:lock", f"crucible:aging:{queues[0]}", *queues)
-        self._arguments = (int(period_s * 1000), rising, head)
-        self._age = client.register_script(scripts.source("age"))
+        self._queues, self._head, self._rising, self._period_s = queues, head, rising, period_s
+        self._age = signatures.age.on(client)
         self.look_every_s = min(period_s / _LOOKS_IN_A_PERIOD, _LONGEST_PAUSE_S)
 
     def tick(self) -> int | None:
@@ -37,5 +33,13 @@ class Aging:
 
         Whoever ticks the same queues shares the ticks. Raises ``ServiceUnavailable``.
         """
-        risen = int(self._age(self._keys, self._arguments))
+        memory = f"crucible:aging:{self._queues[0]}"
+        risen = self._age(
+            lock=f"{memory}:lock",
+            memory=memory,
+            queues=self._queues,
+            period_ms=int(self._period_s * 1000),
+            rising=self._rising,
+            head=self._head,
+        )
         return None if risen == _NOT_YET else risen

@@ -18,16 +18,13 @@ from uuid import uuid4
 import redis
 
 from crucible.models import Leg
-from tasks import scripts
 from tasks.dispatch import Run
+from tasks.scripts import signatures
+from tasks.scripts.signatures import QueueBooks
 
 DUPLICATES_KEY = "crucible:duplicates"
-REPLY_STREAM_LENGTH = 100_000
-REPLY_STREAM_TTL_S = 86_400
 QUEUE_LEASE_EXTRA_MS = 1_000
 """A queue lease outlives the claim by this much, so that what a reaper queues again can be claimed."""
-
-_SCRIPTS = ("claim", "complete", "renew", "release")
 
 
 def claim_key(run_id: str, leg: Leg) -> str:
@@ -80,20 +77,6 @@ class Terms:
     result_ttl_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class QueueBooks:
-    """Keys under which the legacy queue keeps what was taken, kept in step by the same scripts."""
-
-    processing: str
-    leases: str
-    attempts: str
-
-    @property
-    def keys(self) -> tuple[str, str, str]:
-        """The keys in the order the scripts expect."""
-        return self.processing, self.leases, self.attempts
-
-
 class Claims:
     """The claims of one worker process on one leg. Safe to use from several threads.
 
@@ -106,10 +89,9 @@ class Claims:
     ) -> None:
         self.leg: Leg = leg
         self._worker, self._terms = worker, terms
-        self._book_keys = books.keys if books else ()
-        self._claim, self._complete, self._renew, self._release = (
-            client.register_script(scripts.source(name)) for name in _SCRIPTS
-        )
+        self._books = books
+        self._claim, self._complete = signatures.claim.on(client), signatures.complete.on(client)
+        self._renew, self._release = signatures.renew.on(client), signatures.release.on(client)
         self._nonce = f"{worker}:{uuid4().hex}"
         self._numbers = count()
         self._client = client
@@ -122,11 +104,19 @@ class Claims:
         One that is CANCELLED is to be answered; otherwise a legacy payload is dropped.
         """
         token = f"{self._nonce}:{next(self._numbers)}"
-        run_id, leg = run.run_id, self.leg
-        keys = (claim_key(run_id, leg), done_key(run_id, leg), *mark_keys(run_id), run.reply_to)
-        told = (REPLY_STREAM_TTL_S, REPLY_STREAM_LENGTH, run_id, leg)
+        run_mark, evaluation_mark = mark_keys(run.run_id)
         answer = self._claim(
-            (*keys, *self._book_keys), (token, self._terms.lease_ms, *told, *self._payload(run))
+            claim=claim_key(run.run_id, self.leg),
+            done=done_key(run.run_id, self.leg),
+            run_mark=run_mark,
+            evaluation_mark=evaluation_mark,
+            replies=run.reply_to,
+            books=self._books,
+            token=token,
+            lease_ms=self._terms.lease_ms,
+            run_id=run.run_id,
+            leg=self.leg,
+            payload=run.payload,
         )
         claim = Claim(run, ClaimState(answer.decode()), token, _now_ms())
         if claim.state is ClaimState.CLAIMED:
@@ -160,12 +150,13 @@ class Claims:
         """Prolongs all live claims, and the queue leases that go with them, in one round trip."""
         live = self._snapshot()
         if live:
-            keys = [claim_key(claim.run.run_id, self.leg) for claim in live]
-            payloads = [part for claim in live for part in self._payload(claim.run)]
-            lease_ms = self._terms.lease_ms
             self._renew(
-                [*keys, *self._book_keys[1:2]],
-                [lease_ms, lease_ms + QUEUE_LEASE_EXTRA_MS, len(live), *(c.token for c in live), *payloads],
+                claims=[claim_key(each.run.run_id, self.leg) for each in live],
+                leases=self._books and self._books.leases,
+                lease_ms=self._terms.lease_ms,
+                queue_lease_ms=self._terms.lease_ms + QUEUE_LEASE_EXTRA_MS,
+                tokens=[each.token for each in live],
+                payloads=[each.run.payload or b"" for each in live],
             )
 
     def cancelled(self) -> list[str]:
@@ -184,29 +175,38 @@ class Claims:
         """Gives all live runs back unanswered, for a worker that must stop; returns how many."""
         live = self._snapshot()
         for claim in live:
-            keys = (claim_key(claim.run.run_id, self.leg), *self._book_keys)
-            self._release(keys, (claim.token, *self._payload(claim.run)))
+            self._release(
+                claim=claim_key(claim.run.run_id, self.leg),
+                books=self._books,
+                token=claim.token,
+                payload=claim.run.payload,
+            )
             self.abandon(claim)
         return len(live)
 
     def _end(self, claim: Claim, kind: Literal["answer", "fault"], body: bytes) -> bool:
-        run_id, leg, terms = claim.run.run_id, self.leg, self._terms
-        keys = (
-            done_key(run_id, leg),
-            claim_key(run_id, leg),
-            DUPLICATES_KEY,
-            claim.run.reply_to,
-            *self._book_keys,
-        )
-        limits = (terms.result_ttl_ms, REPLY_STREAM_TTL_S, REPLY_STREAM_LENGTH)
-        entry = (run_id, leg, kind, body, self._worker, claim.taken_at, _now_ms())
+        run = claim.run
         try:
-            return bool(self._complete(keys, (claim.token, *limits, *entry, *self._payload(claim.run))))
+            reported = self._complete(
+                done=done_key(run.run_id, self.leg),
+                claim=claim_key(run.run_id, self.leg),
+                duplicates=DUPLICATES_KEY,
+                replies=run.reply_to,
+                books=self._books,
+                token=claim.token,
+                result_ttl_ms=self._terms.result_ttl_ms,
+                run_id=run.run_id,
+                leg=self.leg,
+                kind=kind,
+                body=body,
+                worker=self._worker,
+                taken_at=claim.taken_at,
+                finished_at=_now_ms(),
+                payload=run.payload,
+            )
         finally:
             self.abandon(claim)
-
-    def _payload(self, run: Run) -> tuple[bytes, ...]:
-        return (run.payload,) if self._book_keys and run.payload is not None else ()
+        return bool(reported)
 
     def _snapshot(self) -> Sequence[Claim]:
         with self._lock:

@@ -13,7 +13,8 @@ from typing import cast
 import redis
 
 from crucible.models import LEGS, Leg
-from tasks import scripts
+from tasks.scripts import signatures
+from tasks.scripts.signatures import LetterKeys
 
 LETTERS_KEPT = 10_000
 """For each leg; the oldest go."""
@@ -46,9 +47,9 @@ class Letter:
         return f"dl-{self.leg}-{self.number}"
 
 
-def letter_keys(leg: Leg) -> tuple[str, str]:
-    """The number of the newest letter, and the letters: as scripts expect them."""
-    return f"crucible:dead:{leg}:number", f"crucible:dead:{leg}"
+def letter_keys(leg: Leg) -> LetterKeys:
+    """Where the letters of ``leg`` are."""
+    return LetterKeys(number=f"crucible:dead:{leg}:number", stream=f"crucible:dead:{leg}")
 
 
 def leg_and_number(letter_id: str) -> tuple[Leg, int] | None:
@@ -62,8 +63,8 @@ class DeadLetters:
 
     def __init__(self, client: redis.Redis, leg: Leg) -> None:
         self._redis, self._leg = client, leg
-        self._number, self._letters = letter_keys(leg)
-        self._put_back = client.register_script(scripts.source("put_back"))
+        self._letters = letter_keys(leg).stream
+        self._put_back = signatures.put_back.on(client)
 
     def all(self) -> Iterator[Letter]:
         """All letters, the oldest first, a few at a time."""
@@ -93,8 +94,13 @@ class DeadLetters:
 
         False when it was removed before.
         """
-        push = "RPUSH" if self._leg == "legacy" else "LPUSH"  # Celery takes from the right
-        return bool(self._put_back((self._letters, queue), (f"{letter.number}-0", push)))
+        put_back = self._put_back(
+            letters=self._letters,
+            queue=queue,
+            entry_id=f"{letter.number}-0",
+            push="RPUSH" if self._leg == "legacy" else "LPUSH",  # Celery takes from the right
+        )
+        return bool(put_back)
 
 
 def _letter(leg: Leg, entry: Entry) -> Letter:

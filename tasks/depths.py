@@ -46,6 +46,6 @@ async def _depths(client: redis.asyncio.Redis, leg: Leg, queues: Mapping[int, st
         pipeline.llen(taken)
     else:
         pipeline.hlen(taken)
-    pipeline.xlen(letter_keys(leg)[1])
+    pipeline.xlen(letter_keys(leg).stream)
     *waiting, in_hand, dead = await pipeline.execute()
     return Depths(dict(zip(queues, waiting, strict=True)), in_hand, dead)

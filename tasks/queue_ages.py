@@ -8,11 +8,11 @@ import redis.asyncio
 
 from crucible.models import Leg
 from crucible.settings import CelerySettings, LegacySettings
-from tasks import scripts
 from tasks.celery_leg import app as celery_app
 from tasks.connections import connect_async
 from tasks.dispatch import ENQUEUED_AT
 from tasks.legacy_leg import payload
+from tasks.scripts import signatures
 
 
 class QueueAges:
@@ -44,6 +44,6 @@ class QueueAges:
 
 
 async def _oldest_s(client: redis.asyncio.Redis, keys: Sequence[str], first_in_line: int) -> float:
-    ask = client.register_script(scripts.source("oldest"))
-    since_ms: int = await ask(keys, (first_in_line, f'"{ENQUEUED_AT}":'))
+    ask = signatures.oldest.on_loop(client)
+    since_ms = await ask(queues=keys, place=first_in_line, text_before=f'"{ENQUEUED_AT}":')
     return max(0.0, time.time() - since_ms / 1000) if since_ms else 0.0

@@ -9,10 +9,9 @@ import redis
 import redis.asyncio.retry
 import redis.retry
 from redis.backoff import NoBackoff
-from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception
-from tenacity.retry import retry_base
+from tenacity import AsyncRetrying, RetryCallState, Retrying
 
-from crucible.retries import Patience, told
+from crucible.retries import Patience
 
 T = TypeVar("T")
 
@@ -50,15 +49,9 @@ class Reconnecting(redis.retry.Retry):
             return do()  # what gets through at once, and nearly all does, costs nothing more
         except self._supported_errors as error:
             attempt = _beginning_with(error, do)
-        retrying = Retrying(
-            retry=_worth_it(self._supported_errors, is_retryable),
-            after=lambda state: fail(*_failure(state, counted=with_failure_count)),
-            wait=self._patience.wait,
-            stop=self._patience.stop,
-            before_sleep=told(self._dependency),
-            reraise=True,
-        )
-        return retrying(attempt)
+        options = self._patience.options(self._dependency, _worth_it(self._supported_errors, is_retryable))
+        options["after"] = lambda state: fail(*_failure(state, counted=with_failure_count))
+        return Retrying(**options)(attempt)
 
 
 class AsyncReconnecting(redis.asyncio.retry.Retry):
@@ -98,15 +91,8 @@ class AsyncReconnecting(redis.asyncio.retry.Retry):
         async def after(state: RetryCallState) -> None:
             await fail(*_failure(state, counted=counted))
 
-        retrying = AsyncRetrying(
-            retry=_worth_it(self._supported_errors, is_retryable),
-            after=after,
-            wait=self._patience.wait,
-            stop=self._patience.stop,
-            before_sleep=told(self._dependency),
-            reraise=True,
-        )
-        return await retrying(again)
+        options = self._patience.options(self._dependency, _worth_it(self._supported_errors, is_retryable))
+        return await AsyncRetrying(after=after, **options)(again)
 
 
 @contextmanager
@@ -137,10 +123,10 @@ def _beginning_with(error: Exception, do: Callable[[], T]) -> Callable[[], T]:
     return attempt
 
 
-def _worth_it(supported: tuple[type[Exception], ...], is_retryable: Retryable | None) -> retry_base:
-    return retry_if_exception(
-        lambda error: isinstance(error, supported) and (is_retryable is None or is_retryable(error))
-    )
+def _worth_it(
+    supported: tuple[type[Exception], ...], is_retryable: Retryable | None
+) -> Callable[[BaseException], bool]:
+    return lambda error: isinstance(error, supported) and (is_retryable is None or is_retryable(error))
 
 
 def _failure(state: RetryCallState, *, counted: bool) -> tuple[object, ...]:

@@ -36,6 +36,9 @@ _REMEDIES = {
     "UNBLOCKED": _FAILED_OVER,
     "WRONGPASS": "correct the password in its URL",
 }
+_OF_PIPELINE = " of pipeline caused error: "
+"""Before it redis-py puts the command, which may hold a whole program."""
+
 _CODE = re.compile(rf"\b({'|'.join(_REMEDIES)})\b")
 
 
@@ -65,7 +68,7 @@ class RedisPipeline(Pipeline):
             return super().execute(raise_on_error)
 
     def annotate_exception(self, exception: Exception, number: int, command: Any) -> None:
-        """Leave the server's words as they are: the command may hold a whole program."""
+        """Leave the server's words as they are; redis-py would put the command before them."""
 
 
 class AsyncRedisClient(redis.asyncio.Redis):
@@ -108,11 +111,14 @@ def redis_faults(address: str) -> Iterator[None]:
 
 def redis_fault(address: str, error: BaseException) -> ServiceUnavailable:
     """``error`` of redis-py or of the network, met with the Redis at ``address`` (host:port), as ours."""
-    words = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    said = str(error).rpartition(_OF_PIPELINE)[2]
+    words = " ".join(said.split()).rstrip(".") or type(error).__name__
     code = getattr(error, "status_code", None) or next(iter(_CODE.findall(words)), "")
     if isinstance(error, redis.ResponseError) or code:
-        said = words if code in words else f"{code} {words}"
-        return ServiceUnavailable(f"Redis at {address} answers: {said}; {_REMEDIES.get(code, 'see its log')}")
+        words = words if code in words else f"{code} {words}"
+        return ServiceUnavailable(
+            f"Redis at {address} answers: {words}; {_REMEDIES.get(code, 'see its log')}"
+        )
     return ServiceUnavailable(f"Redis at {address} does not answer: {words}; start it, or correct its URL")
 
 

@@ -10,7 +10,18 @@ from deployments.stack import StackState
 from executors.sandbox.docker.images import FAMILIES
 from tests.support.command_line import CommandLine
 from tests.support.docker_daemon import build_images, docker_daemon
+from tests.support.groups import pytest_configure_node, pytest_xdist_make_scheduler
+from tests.support.lanes import pytest_collection_modifyitems
+from tests.support.stack_times import pytest_configure
 from tests.support.stacks import stack_up
+
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_configure_node",
+    "pytest_xdist_make_scheduler",
+]
+"""Hooks that are not of this module."""
 
 # Machines are shared and slow at times; no test of ours is about how long an example takes.
 settings.register_profile("crucible", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,6 +11,7 @@ from cli.terminal.machine import print_json
 from crucible.errors import InputError, ServiceUnavailable
 from crucible.settings import Settings, load
 from deployments.stack import Home, StackState, read_state
+from tasks.http_faults import http_faults
 
 _WITHIN_S = 60.0
 _KINDS = {"ev-": "evaluations", "sw-": "sweeps"}
@@ -66,12 +67,8 @@ def _cancelled(state: StackState, ids: list[str]) -> tuple[list[dict[str, Any]],
 
 def _delete(client: httpx.Client, path: str) -> Any:
     """The API's answer; null when it knows no such thing."""
-    try:
+    with http_faults(f"the API at {client.base_url}", "see `crucible status`"):
         answer = client.delete(path)
-    except httpx.HTTPError as error:
-        raise ServiceUnavailable(
-            f"the API at {client.base_url} does not answer: {error}; see `crucible status`"
-        ) from error
     if answer.status_code == HTTPStatus.NOT_FOUND:
         return None
     if not answer.is_success:

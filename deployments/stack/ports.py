@@ -4,7 +4,9 @@ import errno
 import random
 import socket
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import cache
+from itertools import chain, count
 
 from crucible.errors import SettingsError, StackError
 
@@ -12,8 +14,9 @@ LOOPBACK = "127.0.0.1"
 
 _FREE_RANGE = range(20_000, 30_000)
 """Below the range that the kernel takes for outgoing connections: none of those can get in first."""
-_TRIES = 200
+_BLOCK = 100
 _LAST = 65_535
+_NONE_FREE = f"no free port found on {LOOPBACK} in {_FREE_RANGE}; stop what uses them"
 
 
 def choose_ports(wished: Mapping[str, int]) -> dict[str, int]:
@@ -41,19 +44,35 @@ def _take(variable: str, port: int, held: ExitStack) -> int:
 
 
 def _take_free(held: ExitStack) -> int:
-    for port in random.SystemRandom().sample(_FREE_RANGE, _TRIES):
-        try:
+    blocks = map(_own_block, count())
+    for port in chain.from_iterable(random.SystemRandom().sample(block, _BLOCK) for block in blocks):
+        with suppress(OSError):
             _bind(port, held)
-        except OSError:
-            continue
-        return port
-    raise StackError(f"no free port found on {LOOPBACK} in {_FREE_RANGE}; stop what uses them")
+            return port
+    raise StackError(_NONE_FREE)
+
+
+@cache
+def _own_block(_number: int) -> range:
+    """Ports that no other process chooses from until this one ends, however late each is listened on.
+
+    Whose they are is shown by a name in the kernel, which frees it by itself. Raises ``StackError``.
+    """
+    firsts = _FREE_RANGE[::_BLOCK]
+    for first in random.SystemRandom().sample(firsts, len(firsts)):
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as name:
+            name.bind(f"\0crucible-ports-{first}")
+            name.detach()
+            return range(first, first + _BLOCK)
+    raise StackError(_NONE_FREE)
 
 
 def _bind(port: int, held: ExitStack) -> None:
-    probe = held.enter_context(socket.socket())
-    # A port whose last connections are still being wound up can be listened on again.
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    probe.bind((LOOPBACK, port))
-    # Only a port that is listened on is refused to the next one who asks for it in this way.
-    probe.listen()
+    with ExitStack() as unless_bound:
+        probe = unless_bound.enter_context(socket.socket())
+        # A port whose last connections are still being wound up can be listened on again.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((LOOPBACK, port))
+        # Only a port that is listened on is refused to the next one who asks for it in this way.
+        probe.listen()
+        held.enter_context(unless_bound.pop_all())

@@ -14,7 +14,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import prefect
-from prefect.server.database import provide_database_interface
+
+from deployments.prefect_private import server
 
 
 def provide_database(database: Path) -> None:
@@ -29,7 +30,7 @@ def provide_database(database: Path) -> None:
         with _draft_of(database) as draft:
             shutil.copyfile(kept, draft)
         return
-    asyncio.run(provide_database_interface().create_db())
+    asyncio.run(server.migrate())
     with suppress(OSError, sqlite3.Error), _draft_of(kept) as draft:
         _copy(database, draft)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
@@ -14,6 +13,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.duties.janitor import crash_flow_runs
 from flows.host import FlowHost, host_tag
+from flows.prefect_client import prefect_client
 from flows.worker import POOL
 from tasks.leases import Departed
 
@@ -27,10 +27,10 @@ class AbandonedFlowRuns:
         self._departed = Departed(host.lease)
 
     async def round(self) -> None:
-        """Mark those of hosts that are dead. Raises ``ServiceUnavailable`` and httpx's errors."""
+        """Mark those of hosts that are dead. Raises ``ServiceUnavailable``."""
         state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))
         pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
-        async with get_client() as client:
+        async with prefect_client() as client:
             found = await client.read_flow_runs(
                 flow_run_filter=FlowRunFilter(state=state), work_pool_filter=pool
             )

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
-from httpx import HTTPError
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
@@ -15,8 +13,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.states import Crashed
 
+from crucible.errors import ServiceUnavailable
 from crucible.store import Owner, Ticket
 from flows.host import FlowHost, host_tag
+from flows.prefect_client import prefect_client
 from tasks.leases import Departed
 
 _PAGE = 200
@@ -90,10 +90,10 @@ async def crash_flow_runs(owner: str) -> bool:
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))
     theirs = FlowRunFilter(tags=FlowRunFilterTags(all_=[host_tag(owner)]), state=state)
     try:
-        async with get_client() as client:
+        async with prefect_client() as client:
             for flow_run in await client.read_flow_runs(flow_run_filter=theirs):
                 await client.set_flow_run_state(flow_run.id, Crashed(message=_WHY), force=True)
-    except HTTPError as error:
+    except ServiceUnavailable as error:
         structlog.get_logger().warning("Prefect not told who crashed", owner=owner, reason=str(error))
         return False
     return True

@@ -4,19 +4,18 @@ import asyncio
 from collections.abc import Collection, Sequence
 
 from kombu.exceptions import BatchPublishError, OperationalError
-from kombu.messaging import Producer
 from redis.exceptions import RedisError
 
 from crucible.models import Leg
 from crucible.settings import CelerySettings
 from executors.gates import Gate, OpenGate
-from tasks import scripts
 from tasks.celery_leg.app import broker_keys, broker_priority, make_app
 from tasks.celery_leg.message import ID_PATTERN, RUN_NAME, arguments
 from tasks.connections import address, connect_async
 from tasks.dispatch import Dispatch, trace_fields
 from tasks.redis_client import redis_fault
 from tasks.resilience.sending import Sending
+from tasks.scripts import signatures
 
 _BROKER_FAULTS = (BatchPublishError, OperationalError, RedisError, OSError)
 """What kombu raises when the broker did not take messages; the first two have the reason as their cause."""
@@ -33,9 +32,9 @@ class CeleryClient:
         # kombu would look for the broker for seconds by itself; whether to try again is not its business.
         self._app.conf.broker_transport_options |= {"max_retries": 0}
         self._sending = Sending(gate or OpenGate("celery-redis"))
-        self._keys = broker_keys(settings)
+        self._unacked, self._unacked_index, *self._queues = broker_keys(settings)
         self._redis = connect_async(celery_redis_url)
-        self._withdraw = self._redis.register_script(scripts.source("withdraw_messages", "withdrawal"))
+        self._withdraw = signatures.withdraw_messages.on_loop(self._redis)
 
     async def send(self, dispatches: Sequence[Dispatch]) -> None:
         """See ``LegClient.send``."""
@@ -47,7 +46,13 @@ class CeleryClient:
 
         Such a message would be handed out again if its worker is no more, long after anybody wants it.
         """
-        return int(await self._withdraw(self._keys, (ID_PATTERN, *run_ids)))
+        return await self._withdraw(
+            unacked=self._unacked,
+            unacked_index=self._unacked_index,
+            queues=self._queues,
+            id_pattern=ID_PATTERN,
+            run_ids=tuple(run_ids),
+        )
 
     async def aclose(self) -> None:
         """See ``LegClient.aclose``."""
@@ -55,27 +60,22 @@ class CeleryClient:
         await asyncio.to_thread(self._app.close)
 
     def _publish(self, dispatches: Sequence[Dispatch]) -> None:
-        with self._app.producer_pool.acquire(block=True) as producer:
-            try:
-                self._send_all(producer, dispatches)
-            except _BROKER_FAULTS as error:
-                producer.connection.collect()  # the next one connects anew: this server may be a replica now
-                raise redis_fault(address(self._url), error.__cause__ or error) from error
-
-    def _send_all(self, producer: Producer, dispatches: Sequence[Dispatch]) -> None:
-        with producer.batch(max_size=1000):  # type: ignore[no-untyped-call]
-            for dispatch in dispatches:
-                self._app.send_task(
-                    RUN_NAME,
-                    args=arguments(dispatch),
-                    task_id=dispatch.run_id,
-                    priority=broker_priority(dispatch.evaluation.priority),
-                    producer=producer,
-                    headers=trace_fields(dispatch),
-                    # A message goes straight to its list; no exchange has to know the queue.
-                    declare=[],
-                    ignore_result=True,
-                    # What a message shows of its arguments in logs: nothing, and so it costs nothing.
-                    argsrepr="",
-                    kwargsrepr="",
-                )
+        try:
+            with self._app.producer_pool.acquire(block=True) as producer, producer.batch(max_size=1000):
+                for dispatch in dispatches:
+                    self._app.send_task(
+                        RUN_NAME,
+                        args=arguments(dispatch),
+                        task_id=dispatch.run_id,
+                        priority=broker_priority(dispatch.evaluation.priority),
+                        producer=producer,
+                        headers=trace_fields(dispatch),
+                        # A message goes straight to its list; no exchange has to know the queue.
+                        declare=[],
+                        ignore_result=True,
+                        # What a message shows of its arguments in logs: nothing, and so it costs nothing.
+                        argsrepr="",
+                        kwargsrepr="",
+                    )
+        except _BROKER_FAULTS as error:
+            raise redis_fault(address(self._url), error.__cause__ or error) from error

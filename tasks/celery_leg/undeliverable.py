@@ -11,11 +11,11 @@ from kombu.utils.json import dumps
 
 from crucible.errors import InputError, PlatformError, ServiceUnavailable
 from crucible.settings import CelerySettings
-from tasks import scripts
 from tasks.celery_leg.app import queue_keys
 from tasks.celery_leg.message import decode, priority_of
 from tasks.dead_letters import LETTERS_KEPT, letter_keys
 from tasks.runner import Executor
+from tasks.scripts import signatures
 
 
 def taken_key(run_id: str) -> str:
@@ -34,7 +34,7 @@ class Undeliverable:
     ) -> None:
         self._broker, self._counts = broker, counts
         self._settings, self._ttl_s = settings, count_ttl_s
-        self._bury = broker.register_script(scripts.source("bury_message", "queue", "letters"))
+        self._bury = signatures.bury_message.on(broker)
         self._log = structlog.get_logger()
 
     def accept(self, queue: str, message: bytes) -> bool:
@@ -76,7 +76,15 @@ class Undeliverable:
         return f"{reason}; a dead letter now"
 
     def _add(self, run_id: str, reason: str, taken: int, queue: str, message: bytes) -> None:
-        self._bury(letter_keys("celery"), (LETTERS_KEPT, run_id, reason, taken, queue, message))
+        self._bury(
+            letters=letter_keys("celery"),
+            letters_kept=LETTERS_KEPT,
+            run_id=run_id,
+            reason=reason,
+            taken=taken,
+            queue=queue,
+            message=message,
+        )
 
 
 @dataclass(frozen=True, slots=True)

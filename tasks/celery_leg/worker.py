@@ -56,12 +56,13 @@ class CeleryWorker:
         self._redis = connect(options.redis_url, settings.concurrency + 3)
         self._claims = Claims(self._redis, "celery", options.name, options.terms)
         self._renew_every_s = options.renew_every_s
+        self._breakers = breakers_of_process(options.redis_url)
         executor = ExecutorClient(
             [settings.executor_url],
             options.executor_token,
             options.retry_s,
             settings.concurrency,
-            breakers_of_process(options.redis_url).of_executor,
+            self._breakers.of_executor,
         )
         self._executor = Parking(executor, load(BreakerSettings).park_s, self._claims.cancelled)
         killer = Killer([settings.executor_url], options.executor_token)
@@ -87,6 +88,7 @@ class CeleryWorker:
         self._wait_for(self._broker)
         background = self._background
         background.every_in_thread(self._renew_every_s, "claim keeper", self._claims.renew)
+        self._breakers.keep_probes(background)
         background.every_in_thread(0, "cancel watch", self._watch.look)
         self._reports.open()
         signals.setup_logging.connect(_keep_own_log)

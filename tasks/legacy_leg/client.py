@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from crucible.models import Leg
 from crucible.settings import LegacySettings
 from executors.gates import Gate, OpenGate
-from tasks import scripts
 from tasks.connections import connect_async
 from tasks.dispatch import Dispatch
 from tasks.legacy_leg.payload import encode, id_pattern, queue_keys
 from tasks.resilience.sending import Sending
+from tasks.scripts import signatures
 
 # A ring wakes one waiting thread. More rings than this are never kept: a worker that
 # hears none still looks at the queue every second.
@@ -27,7 +27,7 @@ class LegacyClient:
         self._sending = Sending(gate or OpenGate("redis"))
         self._queues = queue_keys(settings)
         self._redis = connect_async(redis_url)
-        self._withdraw = self._redis.register_script(scripts.source("withdraw_payloads", "withdrawal"))
+        self._withdraw = signatures.withdraw_payloads.on_loop(self._redis)
 
     async def send(self, dispatches: Sequence[Dispatch]) -> None:
         """See ``LegClient.send``."""
@@ -36,8 +36,12 @@ class LegacyClient:
 
     async def withdraw(self, run_ids: Collection[str]) -> int:
         """See ``LegClient.withdraw``."""
-        keys = (self._settings.attempts_key, *self._queues.values())
-        return int(await self._withdraw(keys, (id_pattern(self._settings), *run_ids)))
+        return await self._withdraw(
+            attempts=self._settings.attempts_key,
+            queues=tuple(self._queues.values()),
+            id_pattern=id_pattern(self._settings),
+            run_ids=tuple(run_ids),
+        )
 
     async def aclose(self) -> None:
         """See ``LegClient.aclose``."""

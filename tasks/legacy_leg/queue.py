@@ -3,10 +3,11 @@
 import redis
 
 from crucible.settings import LegacySettings
-from tasks import scripts
-from tasks.claims import QUEUE_LEASE_EXTRA_MS, QueueBooks, done_key
+from tasks.claims import QUEUE_LEASE_EXTRA_MS, done_key
 from tasks.dead_letters import LETTERS_KEPT, letter_keys
 from tasks.legacy_leg.payload import id_pattern, queue_keys
+from tasks.scripts import signatures
+from tasks.scripts.signatures import QueueBooks
 
 _LISTEN_S = 1.0
 
@@ -21,16 +22,13 @@ class LegacyQueue:
         self._redis, self._settings, self._lease_ms = client, settings, lease_ms
         self._queues = tuple(queue_keys(settings).values())
         self.books = QueueBooks(settings.processing_key, settings.leases_key, settings.attempts_key)
-        self._take = client.register_script(scripts.source("take"))
-        self._reap, self._bury = (
-            client.register_script(scripts.source(name, "queue", "letters")) for name in ("reap", "bury")
-        )
+        self._take = signatures.take.on(client)
+        self._reap, self._bury = signatures.reap.on(client), signatures.bury.on(client)
 
     def take(self) -> bytes | None:
         """The most urgent payload, leased; None when all queues are empty."""
         lease_ms = self._lease_ms + QUEUE_LEASE_EXTRA_MS
-        payload: bytes | None = self._take((*self.books.keys, *self._queues), (lease_ms,))
-        return payload
+        return self._take(books=self.books, queues=self._queues, lease_ms=lease_ms)
 
     def listen(self) -> None:
         """Waits for the doorbell, for a second at most."""
@@ -42,12 +40,22 @@ class LegacyQueue:
         Does nothing when another worker did it within ``reap_every_s``.
         """
         settings = self._settings
-        keys = (f"{settings.leases_key}:reaper", *self.books.keys, *letter_keys("legacy"))
-        lock_ms = int(settings.reap_every_s * 900)
-        limits = (worker, lock_ms, settings.max_attempts, LETTERS_KEPT)
-        dead: list[bytes] = self._reap(keys, (*limits, id_pattern(settings), done_key("%s", "legacy")))[1:]
+        _, *dead = self._reap(
+            lock=f"{settings.leases_key}:reaper",
+            books=self.books,
+            letters=letter_keys("legacy"),
+            worker=worker,
+            lock_ms=int(settings.reap_every_s * 900),
+            max_attempts=settings.max_attempts,
+            letters_kept=LETTERS_KEPT,
+            id_pattern=id_pattern(settings),
+            done_format=done_key("%s", "legacy"),
+        )
         return dead
 
     def bury(self, payload: bytes, reason: str) -> None:
         """Makes a dead letter of a taken payload that nobody can read, for that ``reason``."""
-        self._bury((*self.books.keys, *letter_keys("legacy")), (payload, reason, LETTERS_KEPT))
+        letters = letter_keys("legacy")
+        self._bury(
+            books=self.books, letters=letters, payload=payload, reason=reason, letters_kept=LETTERS_KEPT
+        )

@@ -50,13 +50,13 @@ class LegacyWorker:
         self._redis = connect(options.redis_url, settings.concurrency + 4)
         self._queue = LegacyQueue(self._redis, settings, options.terms.lease_ms)
         self._claims = Claims(self._redis, "legacy", options.name, options.terms, self._queue.books)
-        breakers = breakers_of_process(options.redis_url)
+        self._breakers = breakers_of_process(options.redis_url)
         self._executor = ExecutorClient(
             settings.executor_urls,
             options.executor_token,
             options.retry_s,
             settings.concurrency,
-            breakers.of_executor,
+            self._breakers.of_executor,
         )
         killer = Killer(settings.executor_urls, options.executor_token)
         self._watch = CancelWatch(self._redis, self._claims, killer)
@@ -73,6 +73,7 @@ class LegacyWorker:
             return
         background = self._background
         background.every_in_thread(self._renew_every_s, "claim keeper", self._claims.renew)
+        self._breakers.keep_probes(background)
         background.every_in_thread(0, "cancel watch", self._watch.look)
         background.every_in_thread(self._settings.reap_every_s, "lease reaper", self._reap)
         serving = [f"run-{number}" for number in range(self._settings.concurrency)]

@@ -1,13 +1,13 @@
-"""When a dependency is left alone: the rules, and a circuit of one process that follows them.
+"""When a dependency is left alone: a circuit, which follows the rules of ``BreakerSettings``.
 
 A circuit is closed (calls pass), open (none does) or, once it has been open long enough, half-open: one
-call at a time passes as a probe, and what comes of it closes the circuit or opens it for longer. The
-scripts ``breaker_allow`` and ``breaker_record`` are the same rules for a circuit that processes share.
+call at a time passes as a probe, and what comes of it closes the circuit or opens it for longer.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Self
+
+import orjson
 
 from crucible.settings import BreakerSettings
 
@@ -26,105 +26,107 @@ class Verdict(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """When a circuit opens, and for how long; see ``BreakerSettings``. All times are milliseconds."""
+class Slot:
+    """Calls of one part of the window."""
 
-    ratio: float
-    minimum: int
-    window_ms: int
-    open_ms: int
-    longest_open_ms: int
-    probe_ms: int
-
-    @classmethod
-    def of(cls, settings: BreakerSettings) -> Self:
-        """The rules that ``settings`` give."""
-        return cls(
-            ratio=settings.ratio,
-            minimum=settings.minimum,
-            window_ms=int(settings.window_s * 1000),
-            open_ms=int(settings.open_s * 1000),
-            longest_open_ms=int(settings.longest_open_s * 1000),
-            probe_ms=int(settings.probe_s * 1000),
-        )
-
-    def opens(self, failures: int, volume: int) -> bool:
-        """Whether so many failures among so many calls in one window open a closed circuit."""
-        return volume >= self.minimum and failures >= self.ratio * volume
-
-    def stays_open_ms(self, times: int, jitter: float) -> int:
-        """How long it is open when it opened ``times`` times in a row; ``jitter`` is at most 1."""
-        return int(min(self.open_ms * 2.0 ** min(times - 1, 30), self.longest_open_ms) * jitter)
+    number: int = 0
+    calls: int = 0
+    failures: int = 0
 
 
 @dataclass(slots=True)
 class Circuit:
-    """A circuit in memory. It reads no clock: ``now_ms`` must never go back."""
+    """A circuit, as text wherever it is kept. It reads no clock: all ``now_ms`` are of one clock.
 
-    rules: Rules
+    ``opened_by`` are the calls that opened it, as long as it is open.
+    """
+
     open_until_ms: int | None = None
-    _times: int = 0
-    _probe: str = ""
-    _probe_until_ms: int = 0
-    _calls: Counter[int] = field(default_factory=Counter)
-    _failures: Counter[int] = field(default_factory=Counter)
+    times: int = 0
+    opened_by: Slot = field(default_factory=Slot)
+    probe: str = ""
+    probe_until_ms: int = 0
+    window: list[Slot] = field(default_factory=list)
 
-    def allow(self, now_ms: int, token: str) -> Verdict:
+    @classmethod
+    def read(cls, text: bytes) -> Self:
+        """The circuit that ``write`` made ``text`` of; a new one when that is empty."""
+        fields = orjson.loads(text or b"{}")
+        opened_by, window = fields.pop("opened_by", {}), fields.pop("window", ())
+        return cls(**fields, opened_by=Slot(**opened_by), window=[Slot(**each) for each in window])
+
+    def write(self) -> bytes:
+        """Its text, which is the same for the same circuit."""
+        return orjson.dumps(self)
+
+    def allow(self, now_ms: int, rules: BreakerSettings, token: str) -> Verdict:
         """Whether a call may pass; as a probe it must be recorded under ``token``."""
         if self.open_until_ms is None:
             return Verdict("pass")
-        if now_ms < self.open_until_ms:
-            return Verdict("wait", self.open_until_ms - now_ms)
-        if self._probe and now_ms < self._probe_until_ms:
-            return Verdict("wait", self._probe_until_ms - now_ms)
-        self._probe = token
-        self.renew(now_ms, token)
+        taken_until_ms = max(self.open_until_ms, self.probe_until_ms if self.probe else 0)
+        if now_ms < taken_until_ms:
+            return Verdict("wait", taken_until_ms - now_ms)
+        self.probe = token
+        self.renew(now_ms, rules, token)
         return Verdict("probe")
 
-    def renew(self, now_ms: int, token: str) -> None:
+    def renew(self, now_ms: int, rules: BreakerSettings, token: str) -> None:
         """Keeps the place of the probe ``token``, if it still has it."""
-        if self._probe == token:
-            self._probe_until_ms = now_ms + self.rules.probe_ms
+        if self.probe == token:
+            self.probe_until_ms = now_ms + int(rules.probe_s * 1000)
 
-    def record(self, now_ms: int, token: str, successes: int, failures: int, jitter: float) -> Change:
+    def record(
+        self, now_ms: int, rules: BreakerSettings, token: str, successes: int, failures: int, jitter: float
+    ) -> Change:
         """Takes outcomes into account: of the probe ``token``, or of calls that passed when it is empty.
 
-        A probe without outcome frees its place. What began before the circuit opened changes nothing.
+        A probe without outcome frees its place. What began before the circuit opened changes nothing. It
+        opens for ``jitter``, at most 1, of its time.
         """
         if token:
-            return self._probed(now_ms, token, successes, failures, jitter)
+            return self._probed(now_ms, rules, token, successes, failures, jitter)
         if self.open_until_ms is not None:
             return "open"
-        slot = now_ms * SLOTS // self.rules.window_ms
-        self._calls[slot] += successes + failures
-        self._failures[slot] += failures
-        for old in [each for each in self._calls if each <= slot - SLOTS]:
-            del self._calls[old], self._failures[old]
-        if failures and self.rules.opens(self._failures.total(), self._calls.total()):
-            return self._open(now_ms, jitter)
+        self._count(now_ms, rules, successes, failures)
+        recent = self.recent(now_ms, rules.window_s)
+        if failures and recent.calls >= rules.minimum and recent.failures >= rules.ratio * recent.calls:
+            return self._open(now_ms, rules, jitter, recent)
         return ""
 
-    def follow(self, now_ms: int, verdict: Verdict) -> None:
-        """Stands from now on as another circuit of the same dependency does, which gave ``verdict``."""
-        if verdict.kind == "pass":
-            self.open_until_ms, self._times = None, 0
-        else:
-            self.open_until_ms = now_ms + verdict.wait_ms
+    def recent(self, now_ms: int, window_s: float) -> Slot:
+        """The calls that passed in the window that ends now."""
+        newest = _slot_number(now_ms, window_s)
+        slots = [each for each in self.window if each.number > newest - SLOTS]
+        return Slot(newest, sum(each.calls for each in slots), sum(each.failures for each in slots))
 
-    def _probed(self, now_ms: int, token: str, successes: int, failures: int, jitter: float) -> Change:
-        if self._probe != token:
-            return "open" if self.open_until_ms is not None else ""
-        self._probe = ""
+    def _count(self, now_ms: int, rules: BreakerSettings, successes: int, failures: int) -> None:
+        number = _slot_number(now_ms, rules.window_s)
+        calls = successes + failures
+        if self.window and self.window[-1].number >= number:
+            last = self.window.pop()
+            number, calls, failures = last.number, calls + last.calls, failures + last.failures
+        self.window = [*self.window[1 - SLOTS :], Slot(number, calls, failures)]
+
+    def _probed(
+        self, now_ms: int, rules: BreakerSettings, token: str, successes: int, failures: int, jitter: float
+    ) -> Change:
+        if self.probe != token:
+            return "" if self.open_until_ms is None else "open"
+        self.probe = ""
         if failures:
-            return self._open(now_ms, jitter)
+            return self._open(now_ms, rules, jitter, Slot(0, failures, failures))
         if not successes:
             return "open"
-        self.open_until_ms, self._times = None, 0
+        self.open_until_ms, self.times, self.opened_by = None, 0, Slot()
         return "closed"
 
-    def _open(self, now_ms: int, jitter: float) -> Change:
-        self._times += 1
-        self.open_until_ms = now_ms + self.rules.stays_open_ms(self._times, jitter)
-        self._calls.clear()
-        self._failures.clear()
+    def _open(self, now_ms: int, rules: BreakerSettings, jitter: float, opened_by: Slot) -> Change:
+        self.times += 1
+        open_s = min(rules.open_s * 2.0 ** min(self.times - 1, 30), rules.longest_open_s)
+        self.open_until_ms, self.opened_by = now_ms + int(open_s * 1000 * jitter), opened_by
+        self.window.clear()
         return "opened"
+
+
+def _slot_number(now_ms: int, window_s: float) -> int:
+    return now_ms * SLOTS // int(window_s * 1000)

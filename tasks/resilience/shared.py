@@ -1,25 +1,33 @@
 """Circuits that all processes of a stack share, kept in the Redis of claims and replies by its clock.
 
-Keys: ``crucible:breaker:{dependency}`` is the circuit, ``crucible:breaker:{dependency}:probe`` the place
-of the one probe, which lives as long as its process says so.
+Keys: ``crucible:breaker:{dependency}:circuit`` is the text of a ``Circuit``.
 """
 
-import random
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, cast
+from typing import Literal, TypeVar
 
 import redis
+import structlog
 
-from tasks import scripts
+from crucible.errors import ServiceUnavailable
+from crucible.settings import BreakerSettings
 from tasks.reconnecting import sent_once
 from tasks.redis_client import RedisClient
-from tasks.resilience.circuit import SLOTS, Change, Rules, Verdict
+from tasks.resilience.circuit import Circuit
+from tasks.scripts import signatures
+
+T = TypeVar("T")
 
 _ANSWERS_WITHIN_S = 1.0
-_LEAST_JITTER = 0.8
-_SCRIPTS = ("breaker_allow", "breaker_record", "breaker_renew")
+_AWAY_MS = 2_000
+_OPEN_TIMES_KEPT = 11
+"""Nobody needs a circuit that nobody has asked for in so many of its longest open times."""
+_UNSEEN = b"{}"
+"""The text of a new circuit that Redis never has: so the first look tells what it has, and its time."""
 
 
 def connect_briefly(url: str) -> redis.Redis:
@@ -32,34 +40,50 @@ def connect_briefly(url: str) -> redis.Redis:
     )
 
 
-class SharedCircuit:
-    """The circuit of ``dependency``, as one of its processes sees it. Safe to use from several threads.
+class KeptCircuit:
+    """The circuit of ``dependency``, as one of its processes has it. Safe to use from several threads.
 
-    Every method raises ``ServiceUnavailable`` when Redis cannot be used, and does then as ``Circuit`` says.
+    Without ``client``, and while Redis does not answer, this process has one of its own, which begins as the
+    shared one was when it was seen last.
     """
 
-    def __init__(self, client: redis.Redis, dependency: str, rules: Rules) -> None:
-        self._keys = circuit_key(dependency), _probe_key(dependency)
-        self._rules = rules
-        self._allow, self._record, self._renew = (
-            client.register_script(scripts.source(name)) for name in _SCRIPTS
-        )
+    def __init__(self, dependency: str, rules: BreakerSettings, client: redis.Redis | None) -> None:
+        self._dependency = dependency
+        self._ttl_ms = int((2 * rules.window_s + _OPEN_TIMES_KEPT * rules.longest_open_s) * 1000)
+        self._exchange = signatures.exchange.on(client) if client else None
+        self._lock = threading.Lock()
+        self._text = _UNSEEN
+        self._ahead_ms = self._away_until = 0
 
-    def allow(self, token: str) -> Verdict:
-        """See ``Circuit.allow``; among all processes one probe is under way at most."""
-        kind, wait_ms = self._allow(self._keys, (token, self._rules.probe_ms))
-        return Verdict(kind.decode(), max(0, int(wait_ms)))
+    def change(self, step: Callable[[Circuit, int], T]) -> T:
+        """What ``step`` returns, which gets the circuit and the time in ms, and may change the circuit.
 
-    def renew(self, token: str) -> None:
-        """See ``Circuit.renew``."""
-        self._renew(self._keys[1:], (token, self._rules.probe_ms))
+        It is called again when another process has changed the circuit meanwhile.
+        """
+        while self._exchange and monotonic_ms() >= self._away_until:
+            expected = self._text
+            wanted, result = self._stepped(expected, step)
+            try:
+                done, self._text, now_ms = self._exchange(
+                    text=circuit_key(self._dependency), expected=expected, wanted=wanted, ttl_ms=self._ttl_ms
+                )
+            except ServiceUnavailable as error:
+                self._away_until = monotonic_ms() + _AWAY_MS
+                structlog.get_logger().warning(
+                    "breaker counts for this process alone", dependency=self._dependency, reason=str(error)
+                )
+                break
+            self._ahead_ms = now_ms - monotonic_ms()
+            if done:
+                return result
+        with self._lock:
+            self._text, result = self._stepped(self._text, step)
+            return result
 
-    def record(self, token: str, successes: int, failures: int) -> Change:
-        """See ``Circuit.record``."""
-        rules = self._rules
-        terms = (rules.ratio, rules.minimum, rules.window_ms, rules.open_ms, rules.longest_open_ms, SLOTS)
-        outcome = (token, successes, failures, jitter())
-        return cast("Change", self._record(self._keys, (*outcome, *terms)).decode())
+    def _stepped(self, text: bytes, step: Callable[[Circuit, int], T]) -> tuple[bytes, T]:
+        circuit = Circuit.read(text)
+        result = step(circuit, monotonic_ms() + self._ahead_ms)
+        return circuit.write(), result
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,41 +109,36 @@ def breakers(client: redis.Redis, dependencies: Sequence[str], window_s: float) 
     """
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
-    for dependency in dependencies:
-        pipeline.hgetall(circuit_key(dependency))
-        pipeline.exists(_probe_key(dependency))
-    (seconds, microseconds), *found = pipeline.execute()
+    pipeline.mget([circuit_key(each) for each in dependencies])
+    (seconds, microseconds), texts = pipeline.execute()
     now_ms = seconds * 1000 + microseconds // 1000
     return [
-        _state(dependency, entries, now_ms, window_s, probing=bool(probing))
-        for dependency, entries, probing in zip(dependencies, found[::2], found[1::2], strict=True)
+        _state(dependency, Circuit.read(text or b""), now_ms, window_s)
+        for dependency, text in zip(dependencies, texts, strict=True)
     ]
 
 
 def circuit_key(dependency: str) -> str:
-    """Key of the circuit of ``dependency``."""
-    return f"crucible:breaker:{dependency}"
+    """Key of the circuit of ``dependency``. Versions may mix: circuits with other fields need another key."""
+    return f"crucible:breaker:{dependency}:circuit"
 
 
-def jitter() -> float:
-    """By which part of its time a circuit stays open, so that many do not ask again at once."""
-    return random.uniform(_LEAST_JITTER, 1.0)  # noqa: S311
+def monotonic_ms() -> int:
+    """The clock of this machine that never goes back."""
+    return time.monotonic_ns() // 1_000_000
 
 
-def _probe_key(dependency: str) -> str:
-    return f"{circuit_key(dependency)}:probe"
-
-
-def _state(
-    dependency: str, entries: dict[bytes, bytes], now_ms: int, window_s: float, *, probing: bool
-) -> BreakerState:
-    until = entries.get(b"until")
-    if until is not None:
-        standing: Literal["open", "half-open"] = "open" if int(until) > now_ms else "half-open"
-        open_until = datetime.fromtimestamp(int(until) / 1000, UTC)
-        failures, volume = int(entries[b"failures"]), int(entries[b"volume"])
-        return BreakerState(dependency, standing, failures, volume, open_until, probing)
-    oldest = now_ms * SLOTS // int(window_s * 1000) - SLOTS
-    recent = {name: int(value) for name, value in entries.items() if int(name[1:]) > oldest}
-    failures = sum(value for name, value in recent.items() if name.startswith(b"f"))
-    return BreakerState(dependency, "closed", failures, sum(recent.values()), None, probing)
+def _state(dependency: str, circuit: Circuit, now_ms: int, window_s: float) -> BreakerState:
+    until = circuit.open_until_ms
+    if until is None:
+        seen = circuit.recent(now_ms, window_s)
+        return BreakerState(dependency, "closed", seen.failures, seen.calls, None, probing=False)
+    seen, probing = circuit.opened_by, bool(circuit.probe) and now_ms < circuit.probe_until_ms
+    return BreakerState(
+        dependency=dependency,
+        state="open" if until > now_ms else "half-open",
+        failures=seen.failures,
+        volume=seen.calls,
+        open_until=datetime.fromtimestamp(until / 1000, UTC),
+        probing=probing,
+    )

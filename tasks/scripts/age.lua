@@ -1,20 +1,17 @@
 -- Lets what has waited long in its list rise to the next one. Returns how many rose, or -1 when it is not time yet.
--- KEYS: lock, memory, queues (most urgent first)
--- ARGV: period in ms, how many rise at once, end of a list from which it is taken (LEFT or RIGHT)
 -- The memory is a hash. first:<queue> has hashes of what was first in the queue at the last tick: whatever of that is
 -- still there has waited for a period. risen:<queue> has what rose there last: while that waits, nothing follows it.
 
-if not redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then
+if not redis.call('SET', lock, '1', 'NX', 'PX', period_ms) then
   return -1
 end
-local memory, most, head = KEYS[2], tonumber(ARGV[2]), ARGV[3]
 local tail = head == 'LEFT' and 'RIGHT' or 'LEFT'
 
 -- The hashes of the first in `queue`, in the order in which they are taken. What a run is called comes early in it, so
 -- its beginning tells it from others; to hash megabytes would hold everybody up.
 local function first_in(queue)
   local found = {}
-  for place = 0, most - 1 do
+  for place = 0, rising - 1 do
     local element = redis.call('LINDEX', queue, head == 'LEFT' and place or -1 - place)
     if not element then break end
     found[#found + 1] = redis.sha1hex(#element .. element:sub(1, 512))
@@ -33,8 +30,8 @@ end
 
 -- From the most urgent down: what rises out of a queue makes room for what follows it.
 local count = 0
-for i = 4, #KEYS do
-  local from, to = KEYS[i], KEYS[i - 1]
+for i = 2, #queues do
+  local from, to = queues[i], queues[i - 1]
   local last = redis.call('HGET', memory, 'risen:' .. to)
   if not (last and redis.call('LPOS', to, last)) then
     local number = waited_in(from)
@@ -43,8 +40,8 @@ for i = 4, #KEYS do
     count = count + number
   end
 end
-for i = 4, #KEYS do
-  redis.call('HSET', memory, 'first:' .. KEYS[i], table.concat(first_in(KEYS[i]), ' '))
+for i = 2, #queues do
+  redis.call('HSET', memory, 'first:' .. queues[i], table.concat(first_in(queues[i]), ' '))
 end
-redis.call('PEXPIRE', memory, 10 * tonumber(ARGV[1]))
+redis.call('PEXPIRE', memory, 10 * period_ms)
 return count

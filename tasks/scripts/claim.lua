@@ -1,6 +1,4 @@
 -- Claims a run for one worker. Returns 'claimed', 'cancelled', 'held' or 'answered'.
--- KEYS: claim, done, mark of the run, mark of its evaluation, reply stream [, processing, leases, attempts]
--- ARGV: token, lease in ms, stream ttl in s, stream length, run id, leg [, payload]
 -- The same token may claim again: a client that lost the reply sends the command twice.
 -- What was answered is told once more where it is awaited elsewhere now, since whoever took a run over sends
 -- it again, and where what was told is no longer to be read.
@@ -8,26 +6,26 @@
 -- cancelled does so when its worker reports that.
 
 local state
-local answer = redis.call('GET', KEYS[2])
+local answer = redis.call('GET', done)
 if answer then
   state = 'answered'
   local kept = answer ~= '' and cmsgpack.unpack(answer)
-  if kept and (kept.told ~= KEYS[5] or #redis.call('XRANGE', KEYS[5], kept.entry, kept.entry) == 0) then
-    kept.told = KEYS[5]
-    kept.entry = tell(KEYS[5], ARGV[3], ARGV[4], ARGV[5], ARGV[6], 'answer', kept.report)
-    redis.call('SET', KEYS[2], cmsgpack.pack(kept), 'KEEPTTL')
+  if kept and (kept.told ~= replies or #redis.call('XRANGE', replies, kept.entry, kept.entry) == 0) then
+    kept.told = replies
+    kept.entry = tell(replies, run_id, leg, 'answer', kept.report)
+    redis.call('SET', done, cmsgpack.pack(kept), 'KEEPTTL')
   end
-elseif redis.call('EXISTS', KEYS[3], KEYS[4]) > 0 then
+elseif redis.call('EXISTS', run_mark, evaluation_mark) > 0 then
   return 'cancelled'
-elseif redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
+elseif redis.call('SET', claim, token, 'NX', 'PX', lease_ms) then
   state = 'claimed'
-elseif redis.call('GET', KEYS[1]) == ARGV[1] then
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+elseif redis.call('GET', claim) == token then
+  redis.call('PEXPIRE', claim, lease_ms)
   state = 'claimed'
 else
   state = 'held'
 end
-if state ~= 'claimed' and KEYS[6] then
-  settle(KEYS[6], KEYS[7], KEYS[8], ARGV[7])
+if state ~= 'claimed' and books then
+  settle(books, payload)
 end
 return state

@@ -1,12 +1,10 @@
 -- Gives a run back unanswered: its claim is dropped and a legacy payload is queued again, first in line.
--- KEYS: claim [, processing, leases, attempts]
--- ARGV: token [, payload]
 
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+if redis.call('GET', claim) ~= token then
   return 0
 end
-redis.call('DEL', KEYS[1])
-if KEYS[2] then
-  requeue(KEYS[2], KEYS[3], KEYS[4], ARGV[2])
+redis.call('DEL', claim)
+if books then
+  requeue(books, payload)
 end
 return 1

@@ -1,15 +1,12 @@
 -- Prolongs live claims, and the queue leases that go with them. Returns how many are still ours.
--- KEYS: claim of each run [, leases]
--- ARGV: lease in ms, queue lease in ms, number of claims, token of each run [, payload of each run]
 
-local count, kept = tonumber(ARGV[3]), 0
-local leases = KEYS[count + 1]
-for i = 1, count do
-  if redis.call('GET', KEYS[i]) == ARGV[3 + i] then
-    redis.call('PEXPIRE', KEYS[i], ARGV[1])
+local kept = 0
+for i, claim in ipairs(claims) do
+  if redis.call('GET', claim) == tokens[i] then
+    redis.call('PEXPIRE', claim, lease_ms)
     kept = kept + 1
     if leases then
-      redis.call('ZADD', leases, 'XX', now_ms() + tonumber(ARGV[2]), ARGV[3 + count + i])
+      redis.call('ZADD', leases, 'XX', now_ms() + queue_lease_ms, payloads[i])
     end
   end
 end

@@ -1,9 +1,8 @@
 -- What both legs' withdrawals share.
 
--- The set of run ids in ARGV from `first` on.
-local function ids_from(first)
+local function set_of(ids)
   local wanted = {}
-  for i = first, #ARGV do wanted[ARGV[i]] = true end
+  for _, id in ipairs(ids) do wanted[id] = true end
   return wanted
 end
 

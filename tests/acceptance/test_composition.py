@@ -14,8 +14,6 @@ from tests.support.composition import PATIENCE_S, Composition, service_of
 from tests.support.posting import Posting
 from tests.support.waiting import patiently
 
-pytestmark = pytest.mark.timeout(1800)
-
 USER = 10001
 SERVICES = 15
 KINDS = (

@@ -10,8 +10,7 @@ import pytest
 from executors.sandbox.docker.owner import NAME_LABEL
 from tests.support.composition import Composition, composition
 from tests.support.docker_daemon import build_images
-
-pytestmark = pytest.mark.timeout(1800)
+from tests.support.machine import locked
 
 NAME = "executor-1"
 
@@ -32,7 +31,8 @@ def running(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
     assert images
     build_images("script")
     folder = tmp_path_factory.mktemp("sandbox") / "secrets"
-    with composition(folder, NAME, overlays=("docker-sandbox",)) as made:
+    # Tests count the containers of all executors of this name.
+    with locked(NAME), composition(folder, NAME, overlays=("docker-sandbox",)) as made:
         yield made
 
 

@@ -11,8 +11,6 @@ from deployments.images.__main__ import TARGETS
 from executors.sandbox.docker.daemon import connected
 from tests.support.composition import ROOT
 
-pytestmark = pytest.mark.timeout(1800)
-
 BEGINS_AS_ROOT = {"executor"}
 """It gives root up before anything is served: see ``test_composition``, which looks at its processes."""
 

@@ -12,7 +12,7 @@ from tests.support.browser import Visitor, visiting
 from tests.support.flow_runs import has_steps
 from tests.support.waiting import patiently
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
 PAGES = (
     *("/", "/dashboard/evaluations", "/dashboard/evaluations/new", "/dashboard/sweeps", "/dashboard/rollout"),

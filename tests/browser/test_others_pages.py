@@ -10,7 +10,7 @@ from tests.support.browser import Visitor
 from tests.support.flow_runs import created, found_of, has_steps, state_of
 from tests.support.waiting import patiently
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
 
 class Done(NamedTuple):

@@ -10,7 +10,7 @@ from tests.support.browser import Visitor
 from tests.support.flow_runs import created
 from tests.support.waiting import patiently
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
 _EVALUATION = re.compile(r"/dashboard/evaluations/(ev-[0-9A-Z]{26})")
 

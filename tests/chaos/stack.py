@@ -30,13 +30,13 @@ class ChaosError(Exception):
 class Stack:
     """One that is up. ``doors`` are by the name of the server behind; ``clocks`` are there if asked for.
 
-    ``store_is_small`` says that the store has a small file system to itself.
+    ``small_disks`` names the store and those Redis servers that have a small file system to themselves.
     """
 
     home: Path
     doors: dict[str, Door]
     clocks: Clocks | None
-    store_is_small: bool
+    small_disks: frozenset[str]
 
     @property
     def books(self) -> Books:

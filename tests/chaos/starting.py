@@ -17,7 +17,8 @@ from tests.chaos.stack import EXECUTORS, REDISES, ROOT, WORKERS, ChaosError, Sta
 from tests.chaos.stack_process import VARIABLE, Wiring
 from tests.support.command_line import far_from_now
 
-_STORE_MB = 48
+_SMALL_MB = {"store": 48, "redis": 192, "celery-redis": 192}
+"""Sizes of the file systems of a store and of either Redis, whose log is rewritten at 64 MB."""
 _STARTS_WITHIN_S = 120
 _STOPS_WITHIN_S = 60
 
@@ -26,7 +27,9 @@ _STOPS_WITHIN_S = 60
 async def chaos_stack(home: Path, *, faked_clocks: bool = False) -> AsyncIterator[Stack]:
     """A stack in ``home``, stopped at the end, when nothing of it is left."""
     async with AsyncExitStack() as exits:
-        store_is_small = exits.enter_context(_small_store(home / "store"))
+        small = {
+            name for name, size in _SMALL_MB.items() if exits.enter_context(_small_disk(home / name, size))
+        }
         ports = choose_ports(dict.fromkeys((*EXECUTORS, "prefect"), 0))
         doors = {name: Door(port) for name, port in ports.items()}
         for door in doors.values():
@@ -44,7 +47,7 @@ async def chaos_stack(home: Path, *, faked_clocks: bool = False) -> AsyncIterato
         settings["CRUCIBLE_START_TIMEOUT_S"] = str(_STARTS_WITHIN_S)
         settings["CRUCIBLE_SCHEDULE_CRON"] = far_from_now()
         await exits.enter_async_context(_process(home, settings | {VARIABLE: wiring.text()}))
-        yield Stack(home, doors, clocks, store_is_small)
+        yield Stack(home, doors, clocks, frozenset(small))
 
 
 @asynccontextmanager
@@ -82,13 +85,13 @@ async def _up(process: asyncio.subprocess.Process, home: Path) -> None:
 
 
 @contextmanager
-def _small_store(folder: Path) -> Iterator[bool]:
+def _small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
     """A folder on a small file system of its own, which only root can make; else a plain folder."""
-    folder.mkdir(parents=True)
+    folder.mkdir(mode=0o700, parents=True)
     mount, umount = shutil.which("mount"), shutil.which("umount")
     mounted = False
     if os.geteuid() == 0 and mount and umount:
-        words = [mount, "-t", "tmpfs", "-o", f"size={_STORE_MB}m", "chaos", str(folder)]
+        words = [mount, "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "chaos", str(folder)]
         mounted = subprocess.run(words, capture_output=True, check=False).returncode == 0
     try:
         yield mounted

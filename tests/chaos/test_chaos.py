@@ -30,7 +30,6 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
 
 
 @pytest.mark.stack
-@pytest.mark.timeout(600)
 async def test_nothing_is_lost_or_doubled_by_the_quickest_faults(stack: Stack) -> None:
     for fault in _faults(*_QUICK):
         row = await run(stack, fault, _ORDER)

@@ -3,20 +3,20 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from crucible.errors import CircuitOpen, ExecutorUnavailable, InputError
 from crucible.settings import BreakerSettings
 from executors.client import ExecutorClient
 from tasks.resilience.breaker import Breaker
 from tasks.resilience.breakers import Breakers
-from tasks.resilience.circuit import Circuit, Rules
-from tasks.resilience.shared import SharedCircuit, breakers, circuit_key
+from tasks.resilience.circuit import Circuit
+from tasks.resilience.shared import KeptCircuit, breakers, circuit_key
 from tests.support import breaker_worker
 from tests.support.breaker_worker import NAME, REFUSED
 from tests.support.stub_executor import TOKEN, StubExecutor
@@ -93,7 +93,10 @@ def is_shut(gate: Breaker) -> bool:
 
 def let_time_pass(server: Valkey, name: str) -> None:
     """As if it had been open for long enough."""
-    server.client().hset(circuit_key(name), "until", "1")
+    client, key = server.client(), circuit_key(name)
+    circuit = Circuit.read(client.get(key))
+    circuit.open_until_ms = 1
+    client.set(key, circuit.write())
 
 
 def test_it_opens_at_the_ratio_when_there_were_enough_calls(valkey: Valkey, name: str) -> None:
@@ -177,38 +180,55 @@ def test_its_state_can_be_read(valkey: Valkey, name: str) -> None:
     gate.leave(ticket, "answered")
 
 
-STEP = st.one_of(
-    st.tuples(st.just("calls"), st.integers(0, 5), st.integers(0, 5)),
-    st.tuples(st.just("ask"), st.integers(0, 1), st.integers(0, 1)),
-    st.just(("open time is over", 0, 0)),
-    st.just(("the probe's process died", 0, 0)),
-)
+def test_outcomes_of_threads_and_processes_at_once_are_all_counted(valkey: Valkey, name: str) -> None:
+    rules, together = LONG, threading.Barrier(4)
+    circuits = [KeptCircuit(name, rules, valkey.client()) for _ in range(2)]
+
+    def record(circuit: KeptCircuit) -> None:
+        together.wait()
+        for _ in range(50):
+            circuit.change(lambda kept, now_ms: kept.record(now_ms, rules, "", 3, 1, 1.0))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(record, circuits * 2))
+    (state,) = breakers(valkey.client(), [name], LONG.window_s)
+    assert (state.failures, state.volume) == (200, 800)
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(steps=st.lists(STEP, max_size=40))
-def test_a_shared_circuit_and_one_in_memory_do_the_same(valkey: Valkey, steps: list) -> None:
-    name, rules, client = f"twin-{next(NUMBERS)}", Rules.of(LONG), valkey.client()
-    shared, local, now_ms, probe = SharedCircuit(client, name, rules), Circuit(rules), 0, ""
-    for number, (kind, successes, failures) in enumerate(steps):
-        if kind == "calls":
-            said = shared.record("", successes, failures)
-            assert said == local.record(now_ms, "", successes, failures, 1.0)
-        elif kind == "ask" and probe:
-            assert shared.allow("another").kind == local.allow(now_ms, "another").kind == "wait"
-            said = shared.record(probe, successes, failures)
-            assert said == local.record(now_ms, probe, successes, failures, 1.0)
-            probe = ""
-        elif kind == "ask":
-            verdict = shared.allow(f"probe-{number}")
-            assert verdict.kind == local.allow(now_ms, f"probe-{number}").kind
-            probe = f"probe-{number}" if verdict.kind == "probe" else ""
-        elif kind == "open time is over" and local.open_until_ms is not None:
-            let_time_pass(valkey, name)
-            now_ms = max(now_ms, local.open_until_ms)
-        elif probe:
-            client.delete(f"{circuit_key(name)}:probe")
-            now_ms, probe = now_ms + rules.probe_ms, ""
+def test_of_many_that_ask_at_once_one_probes(valkey: Valkey, name: str) -> None:
+    gates, together = [breaker(valkey, name) for _ in range(4)], threading.Barrier(8)
+    fails(gates[0], 10)
+    let_time_pass(valkey, name)
+
+    def ask(gate: Breaker) -> str:
+        together.wait()
+        try:
+            return gate.admit()
+        except CircuitOpen:
+            return ""
+
+    with ThreadPoolExecutor(8) as threads:
+        tickets = [ticket for ticket in threads.map(ask, gates * 2) if ticket]
+    assert len(tickets) == 1
+
+
+def test_it_goes_by_the_clock_of_the_server(valkey: Valkey, name: str) -> None:
+    seen: list[int] = []
+    KeptCircuit(name, LONG, valkey.client()).change(lambda _, now_ms: seen.append(now_ms))
+    seconds, microseconds = valkey.client().time()
+    assert abs(seen[-1] - seconds * 1000 - microseconds // 1000) < 60_000, "and not by one that began at boot"
+
+
+def test_a_closed_one_asks_redis_once_for_many_calls(valkey: Valkey, name: str) -> None:
+    gate, client = breaker(valkey, name), valkey.client()
+    gate.leave(gate.admit(), "answered")
+    client.config_resetstat()
+    began = time.monotonic()
+    for _ in range(1000):
+        gate.leave(gate.admit(), "answered")
+    tenths = (time.monotonic() - began) / 0.1
+    asked = client.info("commandstats").get("cmdstat_evalsha", {"calls": 0})
+    assert asked["calls"] <= tenths + 2
 
 
 async def test_eight_workers_send_one_probe_at_a_time(own_server: Valkey, stub: StubExecutor) -> None:
@@ -253,17 +273,6 @@ async def test_a_probe_whose_worker_dies_frees_its_place(own_server: Valkey, stu
         worker.kill()
         worker.wait()
     await eventually(lambda: not is_shut(gate))
-
-
-async def test_nothing_keeps_a_place_once_they_are_closed(own_server: Valkey, name: str) -> None:
-    gate = breaker(own_server, name)
-    fails(gate, 10)
-    let_time_pass(own_server, name)
-    before = set(threading.enumerate())  # some of other tests may be about to end
-    assert gate.admit()
-    (keeper,) = set(threading.enumerate()) - before
-    OPENED.pop().close()
-    await eventually(lambda: not keeper.is_alive())
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tasks.claims import DUPLICATES_KEY, Claim, Claims, ClaimState, QueueBooks, Terms, claim_key, done_key
+from tasks.claims import DUPLICATES_KEY, Claim, Claims, ClaimState, Terms, claim_key, done_key
 from tasks.dispatch import Run
 from tasks.replies import ReplyReader
+from tasks.scripts.signatures import QueueBooks
 from tests.support.valkey import Valkey, valkey
 
 __all__ = ["valkey"]
@@ -140,7 +141,7 @@ def test_every_key_of_an_answer_expires(valkey: Valkey, one: Claims) -> None:
 @pytest.mark.parametrize("ending", ["answer", "fault", "held", "answered"])
 def test_a_legacy_payload_leaves_the_books_however_its_run_ends(valkey: Valkey, ending: str) -> None:
     client, payload = valkey.client(), f"payload-{next(NUMBERS)}".encode()
-    client.delete(*BOOKS.keys)
+    client.delete(*BOOKS)
     worker = Claims(client, "legacy", "one", TERMS, BOOKS)
     other = Claims(client, "legacy", "two", TERMS, BOOKS)
     run = new_run(payload)
@@ -157,12 +158,12 @@ def test_a_legacy_payload_leaves_the_books_however_its_run_ends(valkey: Valkey, 
         worker.answer(claim, b"{}")
     elif ending == "fault":
         worker.fault(claim, "no executor")
-    assert client.exists(*BOOKS.keys) == 0
+    assert client.exists(*BOOKS) == 0
 
 
 def test_the_lease_of_a_payload_taken_twice_stays_until_the_last_copy_is_gone(valkey: Valkey) -> None:
     client, payload = valkey.client(), f"payload-{next(NUMBERS)}".encode()
-    client.delete(*BOOKS.keys)
+    client.delete(*BOOKS)
     worker = Claims(client, "legacy", "one", TERMS, BOOKS)
     client.rpush(BOOKS.processing, payload, payload)
     client.zadd(BOOKS.leases, {payload: 1})
@@ -171,7 +172,7 @@ def test_the_lease_of_a_payload_taken_twice_stays_until_the_last_copy_is_gone(va
     assert worker.claim(run).state is ClaimState.HELD
     assert client.zscore(BOOKS.leases, payload) is not None
     worker.answer(claim, b"{}")
-    assert client.exists(*BOOKS.keys) == 0
+    assert client.exists(*BOOKS) == 0
 
 
 class OneRunManyWorkers(RuleBasedStateMachine):

@@ -16,7 +16,7 @@ from tasks.events import EVENTS_KEY, EventKind, EventLog
 from tests.support.valkey import Valkey
 from tests.support.waiting import eventually
 
-PATIENCE_S = 60
+PATIENCE_S = 240
 
 
 @pytest.fixture

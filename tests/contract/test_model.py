@@ -269,29 +269,31 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = {
-    "a second answer is recorded": Mutant("complete", "= redis.call('EXISTS', KEYS[1]) == 1", "= false"),
+    "a second answer is recorded": Mutant("complete", "= redis.call('EXISTS', done) == 1", "= false"),
     "an answered run is claimed": Mutant("claim", "if answer then", "if false then"),
     "an answer is not told to who took over": Mutant("claim", "if kept and (", "if kept and false and ("),
     "an answer that was lost is not told again": Mutant(
-        "claim", "#redis.call('XRANGE', KEYS[5], kept.entry, kept.entry) == 0", "false"
+        "claim", "#redis.call('XRANGE', replies, kept.entry, kept.entry) == 0", "false"
     ),
-    "a held run is claimed": Mutant("claim", "ARGV[1], 'NX', 'PX', ARGV[2]", "ARGV[1], 'PX', ARGV[2]"),
+    "a held run is claimed": Mutant("claim", "token, 'NX', 'PX'", "token, 'PX'"),
     "a cancelled run is claimed": Mutant(
-        "claim", "EXISTS', KEYS[3], KEYS[4]) > 0", "EXISTS', KEYS[3], KEYS[4]) > 2"
+        "claim", "EXISTS', run_mark, evaluation_mark) > 0", "EXISTS', run_mark, evaluation_mark) > 2"
     ),
-    "the mark of an evaluation is overlooked": Mutant("claim", "KEYS[3], KEYS[4]) > 0", "KEYS[3]) > 0"),
+    "the mark of an evaluation is overlooked": Mutant(
+        "claim", "run_mark, evaluation_mark) > 0", "run_mark, run_mark .. evaluation_mark) > 0"
+    ),
     "what is held stays in the books": Mutant(
-        "claim", "if state ~= 'claimed' and KEYS[6]", "if false and KEYS[6]"
+        "claim", "if state ~= 'claimed' and books", "if false and books"
     ),
-    "what was reported stays in the books": Mutant(
-        "complete", "settle(KEYS[5], KEYS[6], KEYS[7], ARGV[12])", ""
+    "what was reported stays in the books": Mutant("complete", "settle(books, payload)", "local _ = payload"),
+    "what was reaped stays in processing": Mutant(
+        "reap", "redis.call('LREM', books.processing, 0, payload)", ""
     ),
-    "what was reaped stays in processing": Mutant("reap", "redis.call('LREM', KEYS[2], 0, payload)", ""),
     "what was answered is made a dead letter": Mutant(
-        "reap", "or (id and redis.call('EXISTS', ARGV[6]:format(id)) == 1)", ""
+        "reap", "redis.call('EXISTS', done_format:format(id)) == 1", "done_format == ''"
     ),
     "what is taken has no lease": Mutant(
-        "take", "redis.call('ZADD', KEYS[2], now_ms() + tonumber(ARGV[1]), payload)", ""
+        "take", "redis.call('ZADD', books.leases, now_ms() + lease_ms, payload)", "local _ = lease_ms"
     ),
 }
 
@@ -301,8 +303,8 @@ def test_without_one_guard_it_is_not_so(valkey: Valkey, monkeypatch: pytest.Monk
     mutant, original = MUTANTS[name], scripts.source
 
     @cache
-    def mutated(script: str, *shared: str) -> str:
-        text = original(script, *shared)
+    def mutated(script: str) -> str:
+        text = original(script)
         if script != mutant.script:
             return text
         assert text.count(mutant.guard) == 1, f"{script}.lua has changed; this mutant is none any more"

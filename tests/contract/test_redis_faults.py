@@ -11,8 +11,11 @@ import redis
 import redis.asyncio
 
 from crucible.errors import ServiceUnavailable
+from crucible.settings import CelerySettings
+from tasks.celery_leg.client import CeleryClient
 from tasks.connections import connect, connect_async
 from tasks.resilience.shared import connect_briefly
+from tests.support.legs import dispatches
 from tests.support.redis_faults import OPTIONS, busy, disk_full, forbidden, loading, out_of_memory, replica
 from tests.support.small_disk import SmallDisk, small_disk
 from tests.support.valkey import Valkey, free_port
@@ -193,6 +196,14 @@ async def test_a_server_that_becomes_a_replica_is_not_kept_hold_of(place: Place,
         for command in commands:
             assert await command()
         assert not before & connections(place.server)
+
+
+async def test_a_sender_of_celery_messages_shows_none_of_them(place: Place) -> None:
+    client = CeleryClient(place.server.url, CelerySettings())
+    with replica(place.server):
+        await raises(lambda: client.send(dispatches(1, prefix="value")), "answers: READONLY You can't write")
+    await client.send(dispatches(1))
+    await client.aclose()
 
 
 def connections(server: Valkey) -> set[str]:

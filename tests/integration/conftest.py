@@ -1,4 +1,4 @@
-"""The command line of a home without a stack."""
+"""The command line of a home without a stack, and of one whose legs differ."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import CommandLine
+from tests.support.drift import DRIFT
+from tests.support.stacks import stack_up
 
 
 @pytest.fixture
@@ -17,3 +19,10 @@ def alone(tmp_path: Path) -> Iterator[CommandLine]:
         assert command_line.survivors() == []
     finally:
         command_line.close()
+
+
+@pytest.fixture(scope="session")
+def drifted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    """The command line of a home whose stack is up, with an executor that differs from the others."""
+    with stack_up(tmp_path_factory.mktemp("drifted") / "home", **DRIFT) as command_line:
+        yield command_line

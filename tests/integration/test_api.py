@@ -19,7 +19,7 @@ pytestmark = pytest.mark.stack
 
 Start = Callable[..., ApiProcess]
 
-_PATIENCE_S = 60
+_PATIENCE_S = 240
 _STEPS = {"legacy leg", "celery leg", "compare"}
 
 

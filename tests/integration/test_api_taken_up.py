@@ -11,18 +11,16 @@ from deployments.stack import StackState
 from tests.support.command_line import CommandLine
 from tests.support.stacks import bearer, client_of
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
-_WITHIN_S = 120.0
+_WITHIN_S = 240.0
 _SLOW = "import time; time.sleep(2); print('late')"
 
 
 def test_what_an_api_had_in_hand_when_it_was_killed_is_answered_by_its_successor(
-    alone: CommandLine,
+    crucible: CommandLine,
 ) -> None:
-    up = alone.run("up", "--detach")
-    assert up.code == 0, up.stderr
-    state = alone.state()
+    state = crucible.state()
     orders = [{"id": f"in-hand-{n}", "language": "python", "code": _SLOW} for n in range(8)]
     states = posted(state, orders)
 
@@ -33,8 +31,6 @@ def test_what_an_api_had_in_hand_when_it_was_killed_is_answered_by_its_successor
     for each in states:
         found = settled(state, each["id"])
         assert (found["classification"], found["answered_by"]) == ("match", "legacy")
-    down = alone.run("down")
-    assert down.code == 0, down.stderr
 
 
 def posted(state: StackState, orders: list[dict[str, str]]) -> list[dict[str, str]]:

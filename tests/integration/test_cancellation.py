@@ -26,7 +26,7 @@ pytestmark = pytest.mark.stack
 NUMBER = int(os.environ.get("CRUCIBLE_TEST_SLEEPERS", "30"))
 """How many programs sleep: more than run at once, so that most of them wait."""
 
-_PATIENCE_S = 60
+_PATIENCE_S = 120
 _SLEEP_S = 4 * _PATIENCE_S
 """So that a program nobody ends is still there when patience is at its end: with programs to begin, with flow
 runs to come, and with all being cancelled one by one."""
@@ -59,7 +59,7 @@ def sleepers(marker: str, number: int = NUMBER) -> list[dict[str, Any]]:
     """Evaluations whose programs sleep for minutes with ``marker`` on their command line."""
     words = f"[sys.executable, '-c', 'import time; time.sleep({_SLEEP_S})', {marker!r}]"
     code = f"import os, sys\nos.execv(sys.executable, {words})"
-    limits = {"wall_s": 2 * _SLEEP_S}
+    limits = {"wall_s": _SLEEP_S + _PATIENCE_S}
     return [line(f"sleeps/{each}", code, limits=limits) for each in range(number)]
 
 

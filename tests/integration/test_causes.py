@@ -4,23 +4,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import ROOT, CommandLine
 from tests.support.corpora import beside, line, write_corpus
-from tests.support.stacks import stack_up
+from tests.support.drift import DRIFT
 from tests.support.stores import url_of
 
 pytestmark = pytest.mark.stack
 
-_DRIFT = {
-    "EXECUTOR_3_TZ": "Asia/Tokyo",
-    "EXECUTOR_3_PYTHONHASHSEED": "1",
-    "EXECUTOR_3_MEMORY_LIMIT_MB": "64",
-}
 # Without one of its lines the loop never ends; without others it is not well-formed.
 _LONG = """\
 import sys
@@ -87,10 +81,8 @@ class Swept:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
-    folder = tmp_path_factory.mktemp("causes")
-    with stack_up(folder / "home", **_DRIFT) as crucible:
-        yield Swept(crucible, folder)
+def swept(drifted: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    return Swept(drifted, tmp_path_factory.mktemp("causes"))
 
 
 def test_three_drifts_of_an_executor_are_three_causes_over_all_languages(swept: Swept) -> None:
@@ -165,7 +157,7 @@ def test_three_drifts_are_three_causes_among_programs_written_by_others(tmp_path
     corpus = beside("awkward.jsonl")
     # Few of them use any memory to speak of, so that its limit must be low to show.
     drifted = CommandLine(
-        tmp_path / "home", **_DRIFT | {"EXECUTOR_3_MEMORY_LIMIT_MB": "20"}, FLOW_CONFIRM_SINGLY="1"
+        tmp_path / "home", **DRIFT | {"EXECUTOR_3_MEMORY_LIMIT_MB": "20"}, FLOW_CONFIRM_SINGLY="1"
     )
     try:
         swept = drifted.run("sweep", corpus, "--ignore-expectations", "--json")

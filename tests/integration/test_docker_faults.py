@@ -24,7 +24,7 @@ from executors.sandbox.interface import Program, Stage
 from tests.support.docker_daemon import Daemon
 from tests.support.programs import QUICK, processes_with, python, shell
 
-_PATIENCE_S = 60
+_PATIENCE_S = 240
 _LEAVES_A_CONTAINER = """
 import asyncio, sys
 from executors.sandbox.docker.sandbox import DockerSandbox
@@ -119,8 +119,9 @@ async def test_after_a_killed_executor_the_next_of_its_name_removes_its_containe
 @pytest.mark.usefixtures("docker_host")
 async def test_an_image_that_is_gone_is_the_platform_s_fault() -> None:
     client = connected()
-    empty = client.api.import_image_from_data(b"\0" * 10240, repository="crucible/throwaway")
-    image_id = client.images.get("crucible/throwaway").id
+    name = f"crucible/throwaway-{uuid.uuid4()}"
+    empty = client.api.import_image_from_data(b"\0" * 10240, repository=name)
+    image_id = client.images.get(name).id
     client.images.remove(image_id, force=True)
     client.close()
     assert empty

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import stores
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.stack
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support import runbook
 from tests.support.migration import Migration, migration
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.stack
 
 GATES = {
     "GATE_P0": "0.2",

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.stack
 
 T = TypeVar("T")
 
-_PATIENCE_S = 90
+_PATIENCE_S = 240
 _SLOW = "import time; time.sleep(10)"
 """Runs until a process was killed under it, also where that takes its time."""
 _SECRET = "not-for-any-log-or-trace"

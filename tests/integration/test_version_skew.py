@@ -19,7 +19,7 @@ from tests.support.command_line import ROOT, CommandLine
 from tests.support.stacks import client_of
 from tests.support.waiting import patiently
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
 OLD = "7337a143ab554492c1a505ba500b75e469bf7b0e"
 """The version before traces, keys and the dashboard; its messages carry no trace."""
@@ -42,24 +42,15 @@ def old_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def state(alone: CommandLine) -> Iterator[StackState]:
-    """A stack of this version."""
-    up = alone.run("up", "--detach")
-    assert up.code == 0, up.stderr
-    yield alone.state()
-    assert alone.run("down").code == 0
-
-
 def test_workers_of_the_version_before_run_what_this_version_sends(
-    alone: CommandLine, state: StackState, old_tree: Path
+    crucible: CommandLine, stack: StackState, old_tree: Path
 ) -> None:
     with ExitStack() as around:
         for each in NEW_WORKERS:
-            around.enter_context(alone.frozen(each))
+            around.enter_context(crucible.frozen(each))
         for module in ("tasks.legacy_leg.worker", "tasks.celery_leg.worker"):
-            around.enter_context(old_process(old_tree, state, module))
-        with client_of(state) as api:
+            around.enter_context(old_process(old_tree, stack, module))
+        with client_of(stack) as api:
             taken = api.post("/evaluations", json=[PROGRAM] * MANY).raise_for_status().json()
             asked = [f"/evaluations/{each['id']}" for each in taken]
             patiently(lambda: all(api.get(each).json()["status"] == "settled" for each in asked))
@@ -68,20 +59,20 @@ def test_workers_of_the_version_before_run_what_this_version_sends(
 
 
 def test_a_flow_host_of_the_version_before_is_answered_by_workers_of_this_one(
-    state: StackState, old_tree: Path, tmp_path: Path
+    stack: StackState, old_tree: Path, tmp_path: Path
 ) -> None:
     corpus = tmp_path / "corpus.jsonl"
     lines = [json.dumps({"id": f"skew-{number}", **PROGRAM}) for number in range(MANY)]
     corpus.write_text("\n".join(lines) + "\n")
     (tmp_path / "client").mkdir()
     settings = {
-        **prefect_client_environment(tmp_path / "client", state.prefect_api_url),
+        **prefect_client_environment(tmp_path / "client", stack.prefect_api_url),
         "BENCH_DATABASE_URL": sqlite_url(tmp_path / "old.db"),
-        "BENCH_REDIS_URL": state.redis_url,
-        "BENCH_CELERY_REDIS_URL": state.celery_redis_url,
+        "BENCH_REDIS_URL": stack.redis_url,
+        "BENCH_CELERY_REDIS_URL": stack.celery_redis_url,
     }
     order = json.dumps({"corpus": str(corpus), "languages": {"python": "3"}})
-    with old_process(old_tree, state, "bench.contenders.sweep", **settings) as host:
+    with old_process(old_tree, stack, "bench.contenders.sweep", **settings) as host:
         said, _ = host.communicate(f"{order}\n", timeout=200)
     assert json.loads(said.splitlines()[-1])["matched"] == MANY
 

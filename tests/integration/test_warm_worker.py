@@ -14,7 +14,7 @@ from tests.support.command_line import CommandLine
 from tests.support.stacks import bearer
 from tests.support.waiting import patiently
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
 _FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 _SLEEPS = "import time; time.sleep(300)"

@@ -13,7 +13,7 @@ from tests.support.valkey import free_port
 
 ROOT = Path(__file__).parents[2]
 READY_LINE = "CRUCIBLE_READY"
-_PATIENCE_S = 60
+_PATIENCE_S = 240
 
 
 def environment_of(stack: StackState, home: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ import redis
 from crucible.errors import CircuitOpen, ExecutorUnavailable
 from crucible.settings import BreakerSettings, load
 from executors.client import ExecutorClient
+from tasks.background import BackgroundServices
 from tasks.resilience.breakers import Breakers
 from tests.support.stub_executor import TOKEN
 
@@ -35,6 +36,8 @@ def start(redis_url: str, executor_url: str, runs: int, **settings: str) -> subp
 
 def _main(redis_url: str, executor_url: str, runs: int) -> None:
     breakers = Breakers(redis_url, load(BreakerSettings), {executor_url: NAME})
+    services = BackgroundServices()
+    breakers.keep_probes(services)
     executor = ExecutorClient([executor_url], TOKEN, 0.01, 1, breakers.of_executor)
     counter = redis.Redis.from_url(redis_url)
     done = 0
@@ -48,6 +51,7 @@ def _main(redis_url: str, executor_url: str, runs: int) -> None:
             pass
         else:
             done += 1
+    services.stop_threads()
 
 
 if __name__ == "__main__":

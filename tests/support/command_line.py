@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +16,11 @@ import psutil
 
 from deployments.stack import ServiceStatus, StackState, read_state
 from tests.support import stores
+from tests.support.stack_times import starting
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240
-_GONE_WITHIN_S = 60
+_GONE_WITHIN_S = 240
 _LOOK_EVERY_S = 0.05
 
 
@@ -83,7 +84,8 @@ def far_from_now() -> str:
 class CommandLine:
     """``crucible`` with a home, and settings given as the environment without ``CRUCIBLE_``.
 
-    Its stack sweeps by itself when no test runs any more, whatever the time of day is now.
+    Its stack sweeps by itself when no test runs any more, whatever the time of day is now, and may take long
+    to start, as on a machine that starts others.
     """
 
     def __init__(self, home: Path, **settings: str) -> None:
@@ -91,7 +93,7 @@ class CommandLine:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("CRUCIBLE_")}
         if stores.on_postgres() and "DATABASE_URL" not in settings:
             settings["DATABASE_URL"] = stores.keep_in_postgres(home)
-        settings.setdefault("SCHEDULE_CRON", far_from_now())
+        settings = {"SCHEDULE_CRON": far_from_now(), "START_TIMEOUT_S": str(PATIENCE_S)} | settings
         given = {f"CRUCIBLE_{name}": value for name, value in settings.items()}
         self._environment = {**ours, "CRUCIBLE_HOME": str(home), **given}
         self._started: list[Running] = []
@@ -118,7 +120,8 @@ class CommandLine:
 
     def run(self, *words: str | Path, stdin: str = "") -> Done:
         """Runs a command to its end."""
-        return self.start(*words).ended(stdin)
+        with starting(str(self.home)) if words[0] == "up" else nullcontext():
+            return self.start(*words).ended(stdin)
 
     def state(self) -> StackState:
         """The state of the stack that is up."""

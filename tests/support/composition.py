@@ -15,12 +15,14 @@ import pytest
 from docker.models.containers import Container
 
 from executors.sandbox.docker.daemon import connected, socket_path
+from tests.support.stack_times import starting
 from tests.support.valkey import free_port
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = ROOT / "deployments" / "compose"
 PATIENCE_S = 240
-VERSION = "acceptance"
+VERSION = f"acceptance-{os.getpid()}"
+"""The tag of this process's images: another run may build from another tree meanwhile."""
 _QUICK = "tests/acceptance/quick-checks.yml"
 
 
@@ -157,8 +159,9 @@ def composition(folder: Path, *services: str, overlays: tuple[str, ...] = ()) ->
     name = "-".join(("crucible", *overlays, str(os.getpid())))
     made = Composition(name, secrets, environment, *overlays)
     try:
-        made.run("up", "--detach", "--no-build", *services)
-        made.wait(lambda: set(made.health().values()) == {"healthy"}, "it does not come up")
+        with starting(name):
+            made.run("up", "--detach", "--no-build", *services)
+            made.wait(lambda: set(made.health().values()) == {"healthy"}, "it does not come up")
         yield made
     finally:
         made.down()

@@ -53,8 +53,11 @@ def ledger(home: Path) -> Counter[str | None]:
 
 
 def names_of(home: Path, classification: str) -> list[str]:
-    """The authors' ids of the evaluations in a column, in order."""
-    query = "SELECT name FROM evaluations WHERE classification = :classification ORDER BY name"
+    """The authors' ids of the evaluations of a home's newest sweep in a column, in order."""
+    query = (
+        "SELECT name FROM evaluations WHERE classification = :classification"
+        " AND sweep_id = (SELECT max(id) FROM sweeps) ORDER BY name"
+    )
     return [name for (name,) in rows(home, query, classification=classification)]
 
 

@@ -1,13 +1,13 @@
-"""A Docker daemon for tests: the one that answers, else one of our own, and the sandbox's images in it."""
+"""A Docker daemon for tests: the one that answers, else one that all test processes share, and its images."""
 
 import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import docker
@@ -17,8 +17,12 @@ from docker.errors import DockerException
 
 from executors.sandbox.docker import base, images
 from executors.sandbox.docker.daemon import connected
+from tests.support.machine import locked, shared, shared_folder
+from tests.support.waiting import patiently
 
-_PATIENCE_S = 120
+_PATIENCE_S = 240
+_BUILDS_AT_ONCE = 3
+"""For most of the time a build waits for its packages."""
 
 
 @contextmanager
@@ -27,7 +31,7 @@ def docker_daemon() -> Iterator[str]:
     if _answers():
         yield os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     elif os.geteuid() == 0 and shutil.which("dockerd"):
-        with _own_daemon() as address:
+        with _shared_daemon() as address:
             yield address
     else:
         pytest.skip("no Docker daemon answers, and this user cannot start one")
@@ -35,14 +39,22 @@ def docker_daemon() -> Iterator[str]:
 
 def build_images(*families: str) -> None:
     """Have these images in the daemon of DOCKER_HOST; quick where nothing has changed."""
-    client = connected()
-    try:
+    have_base_image()
+    with locked("sandbox-images"), ThreadPoolExecutor(_BUILDS_AT_ONCE) as builders:
+        for _ in builders.map(_build, families):
+            pass
+
+
+def have_base_image() -> None:
+    """Have the image of which all others are made; of two processes one gets it."""
+    with locked("base-image"), closing(connected()) as client:
         base.ensure(client)
-        for family in families:
-            for _ in images.build(client, family):
-                pass
-    finally:
-        client.close()
+
+
+def _build(family: str) -> None:
+    with closing(connected()) as client:
+        for _ in images.build(client, family):
+            pass
 
 
 def _answers() -> bool:
@@ -55,15 +67,13 @@ def _answers() -> bool:
 
 
 @contextmanager
-def _own_daemon() -> Iterator[str]:
-    """A daemon with a socket of its own. Its images stay on this machine, so that they are built once."""
-    with tempfile.TemporaryDirectory(prefix="crucible-docker-", ignore_cleanup_errors=True) as folder:
-        daemon = Daemon(Path(folder))
-        daemon.start()
-        try:
-            yield daemon.address
-        finally:
-            daemon.stop()
+def _shared_daemon() -> Iterator[str]:
+    """The daemon of all test processes on this machine, whose images stay there: they are built once."""
+    folder = shared_folder() / "docker"
+    folder.mkdir(exist_ok=True)
+    daemon = Daemon(folder)
+    with shared("docker", daemon.start_for_all, daemon.stop_for_all):
+        yield daemon.address
 
 
 class Daemon:
@@ -73,6 +83,7 @@ class Daemon:
         self.address = f"unix://{folder}/docker.sock"
         self.folder = folder
         self._log = folder / "log"
+        self._pid_file = folder / "pid"
         self._words = [
             *(
                 "dockerd",
@@ -81,18 +92,36 @@ class Daemon:
                 "--exec-root",
                 f"{folder}/exec",
                 "--pidfile",
-                f"{folder}/pid",
+                str(self._pid_file),
             ),
             *("--bridge", "none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"),
             *(("--data-root", f"{folder}/data") if apart else ()),
         ]
         self._process: subprocess.Popen[bytes] | None = None
 
+    def start_for_all(self) -> None:
+        """Returns when it answers, which it may do already. It does not end with this process."""
+        if _answers_at(self.address):
+            return
+        self._pid_file.unlink(missing_ok=True)
+        with self._log.open("ab") as log:
+            detached = (shutil.which("setsid") or "setsid", "--fork")
+            subprocess.run([*detached, *self._words], stdout=log, stderr=log, check=True)
+        _wait_for(self.address, self._log)
+
+    def stop_for_all(self) -> None:
+        """Ends it in good order, whoever has started it, and all containers."""
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(int(self._pid_file.read_text()))
+            process.terminate()
+            patiently(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+        self._unmount()
+
     def start(self) -> None:
         """Returns when it answers."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._words, stdout=log, stderr=log, start_new_session=True)
-        _wait_for(self._process, self.address, self._log)
+        _wait_for(self.address, self._log, self._process)
 
     def stop(self) -> None:
         """Ends it in good order, and all containers."""
@@ -131,16 +160,20 @@ class Daemon:
         return [each for each in every if Path(each).is_relative_to(self.folder)]
 
 
-def _wait_for(daemon: subprocess.Popen[bytes], address: str, log: Path) -> None:
+def _wait_for(address: str, log: Path, daemon: subprocess.Popen[bytes] | None = None) -> None:
     deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.connect(address.removeprefix("unix://"))
-            docker.DockerClient(address).close()
-        except (DockerException, OSError):
-            assert daemon.poll() is None, log.read_text(errors="replace")
-            assert time.monotonic() < deadline, log.read_text(errors="replace")
-            time.sleep(0.1)
-        else:
-            return
+    while not _answers_at(address):
+        assert daemon is None or daemon.poll() is None, log.read_text(errors="replace")
+        assert time.monotonic() < deadline, log.read_text(errors="replace")
+        time.sleep(0.1)
+
+
+def _answers_at(address: str) -> bool:
+    try:
+        # Docker's client forgets to close a socket that nobody listens to.
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(address.removeprefix("unix://"))
+        docker.DockerClient(address).close()
+    except (DockerException, OSError):
+        return False
+    return True

@@ -10,7 +10,7 @@ import redis
 
 from crucible.models import Leg
 from crucible.settings import CelerySettings, LegacySettings
-from tasks.aging import Aging, Head
+from tasks.aging import Aging
 from tasks.celery_leg.app import make_app
 from tasks.celery_leg.app import queue_keys as celery_queues
 from tasks.celery_leg.client import CeleryClient
@@ -19,6 +19,7 @@ from tasks.legacy_leg.client import LegacyClient
 from tasks.legacy_leg.payload import decode
 from tasks.legacy_leg.payload import queue_keys as legacy_queues
 from tasks.legacy_leg.queue import LegacyQueue
+from tasks.scripts.signatures import ListEnd
 from tests.support.valkey import Valkey
 
 RISING = 3
@@ -91,7 +92,7 @@ def queues_of(leg: Leg) -> tuple[str, ...]:
 
 def aging_of(leg: Leg, client: redis.Redis, period_s: float) -> Aging:
     """As controllers make it."""
-    head: Head = "LEFT" if leg == "legacy" else "RIGHT"
+    head: ListEnd = "LEFT" if leg == "legacy" else "RIGHT"
     return Aging(client, queues_of(leg), head, RISING, period_s)
 
 

@@ -22,7 +22,7 @@ Program = tuple[str, str]
 
 _KEY = "key-of-the-tests"
 _SHELL = "/bin/bash"
-_WITHIN_S = 120
+_WITHIN_S = 240
 _LOOKS = ("crucible breakers", "crucible dlq list")
 _LOOK_EVERY_S = 0.1
 _AGREEING: tuple[Program, ...] = (("python", "print('alike')"), ("bash", "echo alike"))

@@ -14,7 +14,6 @@ import redis
 
 from crucible.models import LEGS, Evaluation, Leg
 from crucible.settings import CelerySettings, LegacySettings
-from tasks import scripts
 from tasks.celery_leg.app import broker_keys, broker_priority, queue_keys
 from tasks.celery_leg.message import ID_PATTERN, arguments
 from tasks.celery_leg.message import decode as decode_message
@@ -25,6 +24,7 @@ from tasks.dispatch import Dispatch, Run
 from tasks.legacy_leg.payload import decode, encode, id_pattern
 from tasks.legacy_leg.payload import queue_keys as legacy_queues
 from tasks.legacy_leg.queue import LegacyQueue
+from tasks.scripts import signatures
 
 LEGACY, CELERY = LegacySettings(max_attempts=2), CelerySettings(max_attempts=2)
 TERMS = Terms(lease_ms=600_000, result_ttl_ms=600_000)
@@ -77,10 +77,8 @@ class Platform:
         self.holders: dict[Key, str] = {}
         self.marked: set[str] = set()
         self._numbers = count()
-        self._withdraw_payloads, self._withdraw_messages = (
-            client.register_script(scripts.source(name, "withdrawal"))
-            for name in ("withdraw_payloads", "withdraw_messages")
-        )
+        self._withdraw_payloads = signatures.withdraw_payloads.on(client)
+        self._withdraw_messages = signatures.withdraw_messages.on(client)
 
     def send(self, run_id: str, leg: Leg, reply_to: str) -> None:
         """As the sending ends do."""
@@ -193,9 +191,15 @@ class Platform:
 
     def withdraw(self, run_id: str) -> None:
         """What waits of a cancelled run is taken out of both queues."""
-        keys = (LEGACY.attempts_key, *legacy_queues(LEGACY).values())
-        self._withdraw_payloads(keys, (id_pattern(LEGACY), run_id))
-        self._withdraw_messages((_UNACKED, _INDEX, *_LISTS), (ID_PATTERN, run_id))
+        self._withdraw_payloads(
+            attempts=LEGACY.attempts_key,
+            queues=tuple(legacy_queues(LEGACY).values()),
+            id_pattern=id_pattern(LEGACY),
+            run_ids=(run_id,),
+        )
+        self._withdraw_messages(
+            unacked=_UNACKED, unacked_index=_INDEX, queues=_LISTS, id_pattern=ID_PATTERN, run_ids=(run_id,)
+        )
 
     def forget(self, run_id: str) -> None:
         """The answers of a run are in the ledger; as ``ReplyReader.forget`` does."""
@@ -214,7 +218,7 @@ class Platform:
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing is held, by whomever."""
         lists = (*legacy_queues(LEGACY).values(), *_LISTS, _UNACKED)
-        return not self.client.exists(*lists, *self.queue.books.keys)
+        return not self.client.exists(*lists, *self.queue.books)
 
     def check_books(self) -> None:
         """To be called when everybody has reported all that waited."""
@@ -222,10 +226,10 @@ class Platform:
         _require(not held, f"nobody has anything in hand, and the books still hold {held}")
 
     def _books(self) -> dict[str, int]:
-        processing, leases, attempts = self.queue.books.keys
+        processing, leases, attempts = self.queue.books
         client = self.client
         sizes = (client.llen(processing), client.zcard(leases), client.hlen(attempts))
-        return dict(zip(self.queue.books.keys, cast("tuple[int, ...]", sizes), strict=True))
+        return dict(zip(self.queue.books, cast("tuple[int, ...]", sizes), strict=True))
 
     def end_all_leases(self) -> None:
         """Everybody is dead, and so long that everything has been noticed."""

@@ -21,7 +21,7 @@ from deployments.stack.service import ServiceSpec, Tier
 from deployments.stack.state import ServiceState, ServiceStatus, StackState
 from deployments.stack.valkey import valkey_service
 
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 WORKERS_NICENESS = 7
 ROOT = Path(__file__).parent.parent.parent
 

@@ -9,7 +9,7 @@ import httpx
 from deployments.stack import StackState
 from tests.support.command_line import CommandLine
 
-_ANSWERS_WITHIN_S = 120.0
+_ANSWERS_WITHIN_S = 240.0
 
 
 @contextmanager

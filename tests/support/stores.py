@@ -1,4 +1,4 @@
-"""Where the stacks of tests keep their ledgers, and a look into them.
+"""Stores for tests, copied instead of migrated; where stacks keep their ledgers, and a look into those.
 
 In SQLite in the home of each; with ``CRUCIBLE_TEST_STORE=postgres`` in databases of a Postgres server that
 they start for themselves.
@@ -7,14 +7,16 @@ they start for themselves.
 import asyncio
 import atexit
 import os
+import shutil
 import signal
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from sqlalchemy import text
@@ -23,9 +25,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from bench import postgres
-from crucible.store import sqlite_url
+from crucible.store import Store, sqlite_url
 from crucible.store.database import parse
 
+T = TypeVar("T")
 _URLS: dict[Path, str] = {}
 
 
@@ -46,11 +49,43 @@ def keep_in_postgres(home: Path) -> str:
     return _URLS[home]
 
 
-def new_database(server: str) -> str:
-    """The URL of a new database on ``server``, whose URL ends in a slash."""
+def new_database(server: str, template: str = "template1") -> str:
+    """The URL of a new database on ``server``, whose URL ends in a slash; a copy of ``template``."""
     name = f"store_{uuid4().hex}"
-    _in_thread(f"{server}postgres", f"CREATE DATABASE {name}", {})
+    _in_thread(f"{server}postgres", f"CREATE DATABASE {name} TEMPLATE {template}", {})
     return f"{server}{name}"
+
+
+def copied_store(path: Path) -> str:
+    """The URL of a new empty store of this version in the file ``path``."""
+    shutil.copyfile(_migrated(), path)
+    return sqlite_url(path)
+
+
+def copied_database(server: str) -> str:
+    """The URL of a new empty store of this version in a database on ``server``."""
+    return new_database(server, _migrated_on(server))
+
+
+@cache
+def _migrated() -> Path:
+    """A file with an empty store."""
+    path = Path(tempfile.mkdtemp(prefix="crucible-store-")) / "empty.db"
+    atexit.register(shutil.rmtree, path.parent)
+    _run_in_thread(_opened_once(sqlite_url(path)))
+    return path
+
+
+@cache
+def _migrated_on(server: str) -> str:
+    """The name of a database with an empty store."""
+    url = new_database(server)
+    _run_in_thread(_opened_once(url))
+    return url.removeprefix(server)
+
+
+async def _opened_once(url: str) -> None:
+    await (await Store.open(url)).close()
 
 
 def rows(home: Path, query: str, **values: object) -> list[Any]:
@@ -84,8 +119,6 @@ def _server() -> str:
 
 
 def _in_thread(url: str, statement: str, values: Mapping[str, object]) -> list[Any]:
-    """In a thread of its own, for the caller may be in an event loop."""
-
     async def done() -> list[Any]:
         engine = create_async_engine(parse(url), isolation_level="AUTOCOMMIT", poolclass=NullPool)
         async with engine.connect() as connection:
@@ -94,5 +127,10 @@ def _in_thread(url: str, statement: str, values: Mapping[str, object]) -> list[A
         await engine.dispose()
         return answer
 
+    return _run_in_thread(done())
+
+
+def _run_in_thread(doing: Coroutine[Any, Any, T]) -> T:
+    """In a thread of its own, for the caller may be in an event loop."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, done()).result()
+        return thread.submit(asyncio.run, doing).result()

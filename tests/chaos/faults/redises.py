@@ -1,4 +1,4 @@
-"""Either Redis: started again with what it had, without its last second, with nothing; and one that hangs."""
+"""Either Redis: started again with what it had, without its last second, with nothing; read-only; hanging."""
 
 import asyncio
 import shutil
@@ -11,6 +11,9 @@ from tests.chaos.stack import REDISES
 
 _LOG = "appendonlydir"
 _HANGS_S = 30
+_READ_ONLY_S = 15
+_NOBODY = 1
+_POSTED = 20
 _BOUND_S = 45
 
 
@@ -45,6 +48,16 @@ async def _hang(scene: Scene, name: str) -> None:
         scene.stack.signal([name], signal.SIGCONT)
 
 
+async def _demote(scene: Scene, name: str) -> None:
+    """As after a failover of which clients do not know: the server is a replica, and refuses to write."""
+    with scene.stack.redis(name) as server:
+        server.replicaof("127.0.0.1", _NOBODY)
+        try:
+            await scene.wait(_READ_ONLY_S)
+        finally:
+            server.replicaof("NO", "ONE")
+
+
 def _of(name: str) -> tuple[Fault, ...]:
     return (
         Fault(f"restart {name}", "ends and comes back with its data", _BOUND_S, partial(_restart, name=name)),
@@ -59,6 +72,13 @@ def _of(name: str) -> tuple[Fault, ...]:
             "killed, and comes back with nothing",
             _BOUND_S,
             partial(_forget, name=name, seconds=None),
+        ),
+        Fault(
+            f"{name} read-only",
+            f"refuses to write for {_READ_ONLY_S} s, as one that a failover has made a replica",
+            _BOUND_S,
+            partial(_demote, name=name),
+            posted=_POSTED,
         ),
         Fault(f"{name} hangs", f"stopped (SIGSTOP) for {_HANGS_S} s", _BOUND_S, partial(_hang, name=name)),
     )

@@ -8,7 +8,7 @@ import pytest
 
 from bench import postgres
 from crucible.store import Store, sqlite_url
-from tests.support.stores import new_database
+from tests.support.stores import copied_database, copied_store, new_database
 
 
 @pytest.fixture(scope="session")
@@ -24,11 +24,16 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a store that nobody has opened yet."""
+    """The URL of a store that nobody has opened yet. It is there, and empty, in a test of an open store."""
+    copied = "store" in request.fixturenames
     if request.param == "sqlite":
-        return sqlite_url(tmp_path / "new folder" / "store.db")
+        return (
+            copied_store(tmp_path / "store.db")
+            if copied
+            else sqlite_url(tmp_path / "new folder" / "store.db")
+        )
     server: str = request.getfixturevalue("postgres_server")
-    return new_database(server)
+    return copied_database(server) if copied else new_database(server)
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ import pytest
 
 from api.languages import Languages
 from api.readiness import Readiness
-from crucible.store import Store, sqlite_url
+from crucible.store import Store
 from flows.host import Endpoints
 from tasks.background import BackgroundServices
 from tasks.service_reports import ServiceReports
 from tests.support.api import Api
+from tests.support.stores import copied_store
 from tests.support.stub_executor import TOKEN, StubExecutor
 from tests.support.valkey import free_port
 
@@ -37,7 +38,7 @@ def still_minute(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """An empty store."""
-    opened = await Store.open(sqlite_url(tmp_path / "store.db"))
+    opened = await Store.open(copied_store(tmp_path / "store.db"))
     yield opened
     await opened.close()
 

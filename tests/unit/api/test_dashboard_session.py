@@ -24,7 +24,7 @@ PAGES = (
         "/dashboard/rollout",
         "/dashboard/causes",
         "/dashboard/parts",
-        f"/dashboard/evaluations/{new_evaluation_id()}",
+        "/dashboard/evaluations/ev-01K5X8M3Q7C2T9V4N6B8D0F1G2",
     ),
 )
 

@@ -80,7 +80,7 @@ async def test_sweeps_are_listed_and_shown(api: Api) -> None:
     assert (shown["verdict"], shown["counts"]["submitted"], shown["report"]) == (None, 0, None)
 
 
-@pytest.mark.parametrize("sweep_id", ["sw-1", new_sweep_id(), "%00"])
+@pytest.mark.parametrize("sweep_id", ["sw-1", new_sweep_id(), "%00"], ids=["no id", "unknown", "NUL"])
 async def test_a_sweep_that_there_is_not_is_not_found(api: Api, sweep_id: str) -> None:
     for method in ("GET", "DELETE"):
         answer = await api.client.request(method, f"/sweeps/{sweep_id}")

@@ -60,6 +60,17 @@ def test_a_declared_program_that_has_not_varied_yet_is_run_more_often() -> None:
     assert is_settled(DECLARED, said(*"a" * many), said(*"b" * many), planned=3)
 
 
+def test_the_leg_that_was_seen_less_often_decides_whether_it_was_often_enough() -> None:
+    assert not is_settled(PLAIN, said(*"aaaa"), said(*"bbb"), planned=3)
+    assert not is_settled(PLAIN, said(*"aaa"), said(*"bbbb"), planned=3)
+    assert not is_settled(DECLARED, said(*"a" * (DECLARED_RUNS + 1)), said(*"bbbb"), planned=3)
+
+
+def test_a_rerun_that_one_leg_alone_has_answered_is_counted() -> None:
+    first = compare("ev", PLAIN, *said(*"ab"))
+    assert confirmed(PLAIN, first, said(*"aaa"), said(*"bb")).reruns == 3
+
+
 def test_confirming_counts_the_reruns_and_keeps_the_first_pair() -> None:
     first = compare("ev", PLAIN, *said(*"ab"))
     result = confirmed(PLAIN, first, said(*"bab"), said(*"aba"))

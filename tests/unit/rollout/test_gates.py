@@ -79,6 +79,13 @@ def test_a_rule_within_its_budget_passes_and_an_expired_one_blocks_as_long_as_it
     assert "Expired and still needed: addresses" in found.gate("rules").reason
 
 
+@pytest.mark.parametrize(("uses", "is_known"), [(10, True), (34, True), (200, False)])
+def test_what_a_rule_has_to_go_is_told_unless_no_number_of_pairs_would_do(uses: int, is_known: bool) -> None:
+    gate = judged(inputs(rule_uses={"addresses": uses})).gate("rules")
+    assert (gate.numbers["pairs_to_go"] is not None) is is_known
+    assert gate.numbers["used"] == 1
+
+
 def test_more_uses_of_a_rule_than_pairs_are_judged_too() -> None:
     assert not judged(inputs({"python": columns(0)}, rule_uses={"addresses": 3})).go
 

@@ -194,3 +194,10 @@ def test_a_status_is_json_with_the_keys_that_others_rely_on() -> None:
     assert document["strata"]["language:c"]["submitted"] == 430
     assert document["strata"]["language:c"]["pairs_to_go"] is None
     assert document["next"] == {"stage": "canary", "share": 25.0, "needs_go": True}
+
+
+@pytest.mark.parametrize(("detectors", "times"), [((), 1), (("all",), 1), (("all", "language:c"), 2)])
+def test_detectors_share_the_budget_of_false_alarms(detectors: tuple[str, ...], times: int) -> None:
+    found = detector_status(dict.fromkeys(detectors, 0.0), alarm_at=100.0)
+    assert found.alarm_at == 100.0 * times
+    assert found.statistics == dict.fromkeys(detectors, 1.0)

@@ -1,7 +1,10 @@
 """Which services are planned for which settings, and what each of them is told."""
 
 import socket
+import subprocess
+import sys
 from base64 import b64encode
+from contextlib import ExitStack
 from pathlib import Path
 from stat import S_IMODE
 
@@ -245,6 +248,27 @@ def test_a_port_that_is_set_is_kept_and_all_others_differ() -> None:
     ports = choose_ports({"A_PORT": 0, "B_PORT": free, **{f"C_{number}": 0 for number in range(50)}})
     assert ports["B_PORT"] == free
     assert len(set(ports.values())) == len(ports)
+
+
+CHOOSE = """
+import sys
+from deployments.stack.ports import choose_ports
+print(*choose_ports({str(number): 0 for number in range(400)}).values(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_processes_that_choose_at_once_choose_different_ports() -> None:
+    words, pipe = (sys.executable, "-c", CHOOSE), subprocess.PIPE
+    with ExitStack() as alive:
+        processes = [
+            alive.enter_context(subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True)) for _ in range(2)
+        ]
+        first, second = ({*each.stdout.readline().split()} for each in processes if each.stdout)
+        for each in processes:
+            each.communicate()
+    assert len(first) == len(second) == 400
+    assert first & second == set()
 
 
 def test_one_port_set_for_two_parts_is_refused() -> None:
