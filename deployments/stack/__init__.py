@@ -3,8 +3,7 @@
 Nothing of it outlives the process that started it.
 """
 
-from deployments.stack.attach import attach, stop_stack
-from deployments.stack.detached import start_detached
+from deployments.stack.attach import attach, start_detached, stop_stack
 from deployments.stack.home import Home
 from deployments.stack.prefect_environment import prefect_client_environment
 from deployments.stack.running import running_stack, serve_stack

@@ -5,7 +5,7 @@ import sys
 
 from crucible.errors import CrucibleError, InputError
 from crucible.settings import Settings, load
-from deployments.stack.detached import EXIT_BAD_INPUT, EXIT_FAULT
+from deployments.stack.attach import EXIT_BAD_INPUT, EXIT_FAULT
 from deployments.stack.running import serve_stack
 from deployments.stack.state import StackState
 

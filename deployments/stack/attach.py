@@ -1,14 +1,18 @@
-"""Using, and ending, a stack that another process runs."""
+"""Using, starting and ending a stack that another process runs."""
 
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 
-from crucible.errors import StackError
+from crucible.errors import AlreadyRunning, CrucibleError, SettingsError, StackError
+from crucible.settings import Settings
+from deployments.stack.environment import import_path
 from deployments.stack.home import Home
 from deployments.stack.state import StackState, is_held, read_state
 
@@ -20,6 +24,11 @@ _LOOK_EVERY_S = 0.1
 
 def ignore_progress(_name: str, _state: str) -> None:
     """For those who do not want to know."""
+
+
+EXIT_BAD_INPUT = 2
+EXIT_FAULT = 4
+_STOPPING_S = 20.0
 
 
 async def attach(
@@ -52,6 +61,30 @@ async def attach(
     raise StackError(
         f"the stack of {home.root} is not up after {timeout_s:g} s; see the logs in {home.root / 'logs'}"
     )
+
+
+async def start_detached(settings: Settings, on_progress: OnProgress = ignore_progress) -> StackState:
+    """Starts the stack in a session of its own and returns when it is up.
+
+    Raises ``AlreadyRunning`` when this home has a stack, and what kept the new one from coming up. When
+    this is interrupted, the new one is ended.
+    """
+    home = Home.at(settings.home)
+    home.create()
+    if is_held(home):
+        raise AlreadyRunning(f"a stack of {home.root} is running already; `crucible status` shows it")
+    server = _start_server(home)
+
+    def watch() -> None:
+        if server.poll() is not None:
+            raise _fault(home, server.returncode)
+
+    with ExitStack() as on_failure:
+        on_failure.callback(_end, server)
+        # Longer than the server gives itself, for it knows better what is missing.
+        state = await attach(home, settings.start_timeout_s + _STOPPING_S, on_progress, watch)
+        on_failure.pop_all()
+    return state
 
 
 async def stop_stack(home: Home, timeout_s: float) -> int | None:
@@ -89,3 +122,30 @@ def _refuse_ephemeral(home: Home, state: StackState) -> None:
             f"{home.root} is in use by the stack that process {state.pid} started for itself alone; wait for"
             " its end, or set CRUCIBLE_HOME to another folder (to share one stack, run `crucible up` first)"
         )
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    server.wait()
+
+
+def _start_server(home: Home) -> subprocess.Popen[bytes]:
+    with home.log("stack").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "deployments.stack"],
+            env={**os.environ, **import_path(), "CRUCIBLE_HOME": str(home.root)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _fault(home: Home, code: int) -> CrucibleError:
+    log = home.log("stack")
+    said = log.read_text(errors="replace").strip().splitlines() or [f"it ended with {code} and said nothing"]
+    if code == EXIT_BAD_INPUT:
+        return SettingsError(said[-1])
+    if code == EXIT_FAULT:
+        return StackError(said[-1])
+    return StackError(f"the stack's process ended with {code}: {said[-1]} (log: {log})")

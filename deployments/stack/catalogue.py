@@ -5,10 +5,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from deployments.stack.credentials import Credentials
 from deployments.stack.environment import for_executor
 from deployments.stack.gateway import Behind, gateway_service
-from deployments.stack.home import Home
+from deployments.stack.home import Credentials, Home
 from deployments.stack.parts import EXECUTORS, REDISES, WorkerSet
 from deployments.stack.ports import LOOPBACK
 from deployments.stack.prefect_environment import (
@@ -16,8 +15,7 @@ from deployments.stack.prefect_environment import (
     prefect_folder,
     prefect_server_environment,
 )
-from deployments.stack.readiness import Answers, Prints
-from deployments.stack.service import ServiceSpec, Tier
+from deployments.stack.service import Answers, Prints, ServiceSpec, Tier
 from deployments.stack.valkey import valkey_service
 
 _PASSWORD_BYTES = 24
@@ -87,9 +85,16 @@ def _worker_set(wiring: Wiring, names: WorkerSet) -> Iterator[ServiceSpec]:
             yield _executor(wiring, number, name)
     first, second, third = (wiring.urls[name] for name in names.executors)
     legacy, other_legacy, celery = names.workers
-    yield _legacy_worker(wiring, legacy, f"{first},{second}")
-    yield _legacy_worker(wiring, other_legacy, f"{second},{first}")
-    yield _celery_worker(wiring, celery, third)
+    for name, executor_urls in ((legacy, f"{first},{second}"), (other_legacy, f"{second},{first}")):
+        settings = {"CRUCIBLE_LEGACY_EXECUTOR_URLS": executor_urls}
+        yield _worker(wiring, name, "tasks.legacy_leg.worker", settings)
+    settings = {
+        "CRUCIBLE_CELERY_REDIS_URL": wiring.urls["celery-redis"],
+        "CRUCIBLE_CELERY_EXECUTOR_URL": third,
+    }
+    if "flower" in wiring.ports:
+        settings["CRUCIBLE_CELERY_EVENTS"] = wiring.inherited.get("CRUCIBLE_CELERY_EVENTS", "true")
+    yield _worker(wiring, celery, "tasks.celery_leg.worker", settings)
 
 
 def _lasting(wiring: Wiring) -> Iterator[ServiceSpec]:
@@ -137,21 +142,6 @@ def _executor(wiring: Wiring, number: int, name: str) -> ServiceSpec:
         niceness=_PROGRAMS_NICENESS,
         url=wiring.urls[name],
     )
-
-
-def _legacy_worker(wiring: Wiring, name: str, executor_urls: str) -> ServiceSpec:
-    settings = {"CRUCIBLE_LEGACY_EXECUTOR_URLS": executor_urls}
-    return _worker(wiring, name, "tasks.legacy_leg.worker", settings)
-
-
-def _celery_worker(wiring: Wiring, name: str, executor_url: str) -> ServiceSpec:
-    settings = {
-        "CRUCIBLE_CELERY_REDIS_URL": wiring.urls["celery-redis"],
-        "CRUCIBLE_CELERY_EXECUTOR_URL": executor_url,
-    }
-    if "flower" in wiring.ports:
-        settings["CRUCIBLE_CELERY_EVENTS"] = wiring.inherited.get("CRUCIBLE_CELERY_EVENTS", "true")
-    return _worker(wiring, name, "tasks.celery_leg.worker", settings)
 
 
 def _worker(wiring: Wiring, name: str, module: str, settings: dict[str, str]) -> ServiceSpec:

@@ -1,45 +1,20 @@
 """Looks at every setting before anything is started: a wrong one is then told at once, and by its name."""
 
+from pydantic_settings import BaseSettings
+
+from crucible import settings as of_parts
 from crucible.errors import SettingsError
-from crucible.settings import (
-    ApiSettings,
-    BreakerSettings,
-    CelerySettings,
-    ExecutorSettings,
-    FlowSettings,
-    GateSettings,
-    LegacySettings,
-    QueueSettings,
-    RetentionSettings,
-    ScheduleSettings,
-    Settings,
-    ShedSettings,
-    WebhookSettings,
-    WorkerSettings,
-    load,
-)
+from crucible.settings import ExecutorSettings, Settings, load
 from crucible.store.database import parse
-from crucible.telemetry.settings import MetricsSettings, OtlpSettings, TraceSettings
+from crucible.telemetry import settings as of_telemetry
 from deployments.stack.parts import EXECUTORS, without_password
 
-_KINDS = (
-    ApiSettings,
-    BreakerSettings,
-    GateSettings,
-    LegacySettings,
-    CelerySettings,
-    WorkerSettings,
-    FlowSettings,
-    ExecutorSettings,
-    QueueSettings,
-    RetentionSettings,
-    ScheduleSettings,
-    ShedSettings,
-    WebhookSettings,
-    TraceSettings,
-    OtlpSettings,
-    MetricsSettings,
-)
+_KINDS = [
+    kind
+    for module in (of_parts, of_telemetry)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, BaseSettings) and kind not in (BaseSettings, Settings)
+]
 _REDIS_URLS = ("redis://", "rediss://", "unix://")
 _HTTP_URLS = ("http://", "https://")
 

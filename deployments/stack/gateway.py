@@ -2,19 +2,19 @@
 
 import os
 import pwd
+import re
 import shutil
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from crucible.models.evaluation import MAX_PROGRAM_BYTES
-from deployments.gateway.render import render
+from deployments.stack.home import write_private
 from deployments.stack.ports import LOOPBACK
-from deployments.stack.readiness import Answers
-from deployments.stack.service import ServiceSpec, Tier
-from deployments.stack.state import write_private
+from deployments.stack.service import Answers, ServiceSpec, Tier
 
 MAX_BODY_BYTES = 4 * MAX_PROGRAM_BYTES
 """What the API takes."""
@@ -24,6 +24,8 @@ FLOWER_USER = "gateway"
 
 _ADMINISTRATORS_PLACES = "/usr/local/sbin:/usr/sbin:/sbin"
 """Where nginx is on Debian, and not in everybody's PATH."""
+
+_VALUE = re.compile(r"\$\{(CRUCIBLE_GATEWAY_[A-Z_]+)\}")
 
 
 def find_nginx() -> str | None:
@@ -50,7 +52,7 @@ def gateway_service(nginx: str, folder: Path, port: int, behind: Behind) -> Serv
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "access.log").unlink(missing_ok=True)
     configuration = folder / "nginx.conf"
-    write_private(configuration, render(_values(port, behind)))
+    write_private(configuration, _rendered(_values(port, behind)))
     return ServiceSpec(
         name="gateway",
         argv=(nginx, "-p", str(folder), "-c", str(configuration), "-e", "stderr", "-g", _directives()),
@@ -60,6 +62,12 @@ def gateway_service(nginx: str, folder: Path, port: int, behind: Behind) -> Serv
         url=f"http://{LOOPBACK}:{port}",
         after=("api",),
     )
+
+
+def _rendered(values: Mapping[str, str]) -> str:
+    """The template with ``values`` put in, as ``envsubst`` does; raises ``KeyError`` for a missing one."""
+    template = files("deployments.gateway").joinpath("nginx.conf.template").read_text()
+    return _VALUE.sub(lambda found: values[found[1]], template)
 
 
 def _values(port: int, behind: Behind) -> Mapping[str, str]:

@@ -8,11 +8,12 @@ from crucible.errors import ServiceUnavailable
 from crucible.settings import Settings, load
 from crucible.telemetry.settings import MetricsSettings
 from deployments.stack.ports import LOOPBACK, choose_ports
-from deployments.stack.readiness import fault_of
+from deployments.stack.service import fault_of
 from deployments.stack.valkey import valkey_url
 
 REDISES = ("redis", "celery-redis")
 EXECUTORS = ("executor-1", "executor-2", "executor-3")
+WORKERS = ("legacy-worker-1", "legacy-worker-2", "celery-worker")
 
 _PATHS = {"prefect": "/prefect/api", "flower": "/flower"}
 """Under which servers of ours are: the same as behind the gateway."""
@@ -25,17 +26,14 @@ class WorkerSet:
     number: int
 
     @property
-    def executors(self) -> tuple[str, str, str]:
+    def executors(self) -> tuple[str, ...]:
         """Two for legacy, one for Celery."""
-        first, second, third = (self._of_this_set(name) for name in EXECUTORS)
-        return first, second, third
+        return tuple(map(self._of_this_set, EXECUTORS))
 
     @property
-    def workers(self) -> tuple[str, str, str]:
+    def workers(self) -> tuple[str, ...]:
         """Two of legacy, one of Celery."""
-        names = ("legacy-worker-1", "legacy-worker-2", "celery-worker")
-        first, second, third = (self._of_this_set(name) for name in names)
-        return first, second, third
+        return tuple(map(self._of_this_set, WORKERS))
 
     def _of_this_set(self, name: str) -> str:
         return name if self.number == 1 else f"{name}-set-{self.number}"
@@ -46,29 +44,16 @@ def worker_sets(settings: Settings) -> tuple[WorkerSet, ...]:
     return tuple(WorkerSet(number) for number in range(1, settings.worker_sets + 1))
 
 
-def more_executors(settings: Settings) -> tuple[str, ...]:
-    """Those of all sets but the first, which no setting names."""
-    return tuple(chain.from_iterable(each.executors for each in worker_sets(settings)[1:]))
-
-
-def more_apis(settings: Settings) -> tuple[str, ...]:
-    """The API processes beside the first."""
-    return _more("api", settings.api_processes)
-
-
-def more_flows(settings: Settings) -> tuple[str, ...]:
-    """The services ``flows`` beside the first."""
-    return _more("flows", settings.flow_processes)
+def numbered(name: str, number: int) -> tuple[str, ...]:
+    """The names of so many processes of one kind; that of the first carries no number."""
+    return (name, *(f"{name}-{each}" for each in range(2, number + 1)))
 
 
 def watched(settings: Settings) -> tuple[str, ...]:
     """What serves nothing but its metrics, on ports one after the other where the first is set."""
     first, *others = (each.workers for each in worker_sets(settings))
-    return (*first, "flows", *chain.from_iterable(others), *more_flows(settings))
-
-
-def _more(name: str, number: int) -> tuple[str, ...]:
-    return tuple(f"{name}-{each}" for each in range(2, number + 1))
+    first_flows, *other_flows = numbered("flows", settings.flow_processes)
+    return (*first, first_flows, *chain.from_iterable(others), *other_flows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +131,8 @@ def _wishes(settings: Settings, lasting: Collection[str]) -> Iterator[tuple[str,
         *((name, None) for name in lasting),
     ):
         yield name, _wish(settings, name, url)
-    for name in more_executors(settings) + more_apis(settings):
+    of_other_sets = chain.from_iterable(each.executors for each in worker_sets(settings)[1:])
+    for name in (*of_other_sets, *numbered("api", settings.api_processes)[1:]):
         yield name, _Wish(None, 0, name)
     first = load(MetricsSettings).port
     for number, name in enumerate(watched(settings)):

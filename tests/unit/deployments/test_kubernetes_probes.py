@@ -4,8 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deployments.stack.readiness import Answers
-from deployments.stack.service import ServiceSpec
+from deployments.stack.service import Answers, ServiceSpec
 from tests.support.kubernetes.local import local
 from tests.support.kubernetes.rendering import rendered
 from tests.support.kubernetes.workloads import workloads

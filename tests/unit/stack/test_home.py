@@ -7,8 +7,7 @@ import pytest
 
 from crucible.errors import SettingsError
 from deployments.stack import read_state
-from deployments.stack.credentials import credentials_of
-from deployments.stack.home import Home
+from deployments.stack.home import Home, credentials_of
 from deployments.stack.state import HomeLock, is_held
 
 

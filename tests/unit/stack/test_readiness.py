@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from deployments.stack.readiness import fault_of
+from deployments.stack.service import fault_of
 
 
 @pytest.mark.parametrize("steps", range(0, 16, 2))
