@@ -2,17 +2,22 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from cli.terminal.stack_view import starting_view
+from crucible.errors import Cancelled
+from crucible.models import Classification, Comparison
 from crucible.settings import Settings
+from crucible.store import Submission
 from deployments.stack import StackState, prefect_client_environment, running_stack
 
 _END_WITHIN_S = 20.0
+_LOOK_EVERY_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,45 @@ async def flows(settings: Settings, state: StackState) -> AsyncIterator[Flows]:
         yield Flows(current, *(import_module(f"flows.{name}") for name in names))
 
 
-async def end(flow: asyncio.Future[Any]) -> None:
-    """Cancel a flow that runs, and let it settle what it leaves open: it needs its host for that."""
-    flow.cancel()
-    done, _ = await asyncio.wait({flow}, timeout=_END_WITHIN_S)
-    # Looked at, or asyncio would complain that nobody did: that it was cancelled is no news.
-    await asyncio.gather(*done, return_exceptions=True)
+async def watched(flow: Coroutine[Any, Any, Any], look: Callable[[], None]) -> Any:
+    """What ``flow`` returns; ``look`` is called now and then while it runs.
+
+    Where this is cancelled, the flow is, and settles what it leaves open: it needs its host for that.
+    """
+    running = asyncio.ensure_future(flow)
+    try:
+        while not (await asyncio.wait({running}, timeout=_LOOK_EVERY_S))[0]:
+            look()
+    except asyncio.CancelledError:
+        running.cancel()
+        done, _ = await asyncio.wait({running}, timeout=_END_WITHIN_S)
+        # Looked at, or asyncio would complain that nobody did: that it was cancelled is no news.
+        await asyncio.gather(*done, return_exceptions=True)
+        raise
+    return running.result()
+
+
+async def evaluate_new(
+    current: Flows, name: str, submissions: Sequence[Submission], *, when_cancelled: str
+) -> list[Comparison]:
+    """Run new evaluations on both legs, and those again that differ; settles them as cancelled if it fails.
+
+    Raises ``Cancelled`` with ``when_cancelled`` when somebody cancels their flow run.
+    """
+
+    async def evaluated() -> list[Comparison]:
+        batch = await current.evaluate.evaluated(name, ids)
+        if batch is None:
+            raise Cancelled(when_cancelled)
+        found: dict[str, Comparison] = {each.evaluation_id: each for each in batch.comparisons}
+        differing = [each for each in found.values() if each.classification is Classification.MISMATCH]
+        if differing:
+            confirmed = await current.confirm.confirm(current.host, differing)
+            found |= {each.evaluation_id: each for each in confirmed}
+        return list(found.values())
+
+    ids = [each.id for each in submissions]
+    await current.host.store.submit(submissions)
+    settle = partial(current.cancel.settle_cancelled, current.host, ids)
+    comparisons: list[Comparison] = await current.cancel.settling_if_it_fails(evaluated(), settle)
+    return comparisons

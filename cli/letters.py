@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from crucible.errors import InputError, ServiceUnavailable
+from cli.running import server_url
+from crucible.errors import InputError
 from crucible.models import LEGS, Leg
 from crucible.settings import LegacySettings, Settings, load
-from deployments.stack import Home, read_state
 from tasks.celery_leg.message import decode as decode_message
 from tasks.dead_letters import DeadLetters, Letter, leg_and_number
 from tasks.dispatch import Run
@@ -81,7 +81,10 @@ def letter_box(settings: Settings) -> Iterator[LetterBox]:
 
     Raises ``ServiceUnavailable`` when there is no stack, and when a server does not answer.
     """
-    urls = _urls(settings)
+    urls: dict[Leg, str] = {
+        "legacy": server_url(settings, "redis_url"),
+        "celery": server_url(settings, "celery_redis_url"),
+    }
     clients = {leg: connect_briefly(url) for leg, url in urls.items()}
     try:
         yield LetterBox(
@@ -90,13 +93,3 @@ def letter_box(settings: Settings) -> Iterator[LetterBox]:
     finally:
         for client in clients.values():
             client.close()
-
-
-def _urls(settings: Settings) -> dict[Leg, str]:
-    state = read_state(Home.at(settings.home).root)
-    ours = settings.redis_url or (state and state.redis_url)
-    theirs = settings.celery_redis_url or (state and state.celery_redis_url)
-    if not ours or not theirs:
-        missing = "CRUCIBLE_CELERY_REDIS_URL" if ours else "CRUCIBLE_REDIS_URL"
-        raise ServiceUnavailable(f"no stack runs here and {missing} is not set; start one with `crucible up`")
-    return {"legacy": ours, "celery": theirs}

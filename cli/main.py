@@ -16,7 +16,6 @@ from cli.commands import (
     causes,
     corpus,
     dlq,
-    down,
     evaluate,
     evidence,
     execute,
@@ -24,10 +23,9 @@ from cli.commands import (
     keys,
     reproduce,
     rollout,
-    status,
+    stack,
     store,
     sweep,
-    up,
 )
 from crucible.errors import CrucibleError
 from crucible.logging import configure_events
@@ -59,9 +57,9 @@ def build() -> typer.Typer:
     app.add_typer(rollout.app, name="rollout")
     app.add_typer(keys.app, name="keys")
     app.add_typer(store.app, name="store")
-    app.command("up")(up.command)
-    app.command("down")(down.command)
-    app.command("status")(status.command)
+    app.command("up")(stack.up)
+    app.command("down")(stack.down)
+    app.command("status")(stack.status)
     app.command("breakers")(breakers.command)
     app.command("bench")(bench.command)
     return app

@@ -1,12 +1,19 @@
 """Program files named on the command line."""
 
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from pydantic import ValidationError
 
 from crucible.errors import InputError
 from crucible.models import Evaluation, Limits
 from crucible.models.evaluation import MAX_PROGRAM_BYTES
+
+Language = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Its language; told by the file's ending when not given.")
+]
+Stdin = Annotated[Path | None, typer.Option(metavar="FILE", help="File to give it as standard input.")]
 
 _LANGUAGE_OF = {
     ".py": "python",

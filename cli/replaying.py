@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
-from cli.hosting import Flows, flows, stack
+from cli.hosting import evaluate_new, flows, stack
 from cli.letters import LetterBox, Opened
 from cli.migration import opened_store
-from crucible.errors import Cancelled
 from crucible.ids import new_evaluation_ids
-from crucible.models import Classification, Comparison, Evaluation
+from crucible.models import Comparison, Evaluation
 from crucible.settings import Settings
 from crucible.store import Submission
 
@@ -58,20 +56,10 @@ async def _run_again(settings: Settings, found: Mapping[str, Evaluation]) -> dic
         for old_id, each in found.items()
     ]
     async with stack(settings) as state, flows(settings, state) as current:
-        await current.host.store.submit(list(map(Submission, new_ids, copies)))
-        settle = partial(current.cancel.settle_cancelled, current.host, new_ids)
-        comparisons = await current.cancel.settling_if_it_fails(_evaluated(current, new_ids), settle)
+        submissions = list(map(Submission, new_ids, copies))
+        said = "the replay was cancelled; its letters are still there"
+        comparisons = await evaluate_new(
+            current, f"replay of {len(new_ids)}", submissions, when_cancelled=said
+        )
     by_new_id = {each.evaluation_id: each for each in comparisons}
     return {old_id: by_new_id[new_id] for old_id, new_id in zip(found, new_ids, strict=True)}
-
-
-async def _evaluated(current: Flows, new_ids: list[str]) -> list[Comparison]:
-    batch = await current.evaluate.evaluated(f"replay of {len(new_ids)}", new_ids)
-    if batch is None:
-        raise Cancelled("the replay was cancelled; its letters are still there")
-    found: dict[str, Comparison] = {each.evaluation_id: each for each in batch.comparisons}
-    differing = [each for each in found.values() if each.classification is Classification.MISMATCH]
-    if differing:
-        confirmed = await current.confirm.confirm(current.host, differing)
-        found |= {each.evaluation_id: each for each in confirmed}
-    return list(found.values())

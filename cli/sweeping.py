@@ -1,24 +1,23 @@
-"""Sweeps and single evaluations from the command line: a stack, a flow host, one flow."""
+"""Sweeps, single evaluations and reproducers from the command line: a stack, a flow host, one flow."""
 
 import asyncio
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cli.hosting import Flows, end, flows, stack
+from cli.hosting import Flows, evaluate_new, flows, stack, watched
 from cli.terminal.progress_view import SweepProgress
 from crucible.corpus import validate
-from crucible.errors import Cancelled, InputError
+from crucible.errors import InputError
 from crucible.ids import new_evaluation_id, new_sweep_id
-from crucible.models import Classification, Comparison, Evaluation, SweepReport
+from crucible.models import Comparison, Counts, Evaluation, SweepReport
+from crucible.reproducer import Reproducer
 from crucible.settings import Settings
+from crucible.store import Submission
 from deployments.stack import StackState
 from executors.languages import LANGUAGES
 from flows.languages import languages_of_all
-
-_REFRESH_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -60,25 +59,14 @@ async def run_evaluation(settings: Settings, evaluation: Evaluation) -> Comparis
     async with stack(settings) as state:
         _require_language(evaluation.language, await _languages(state))
         async with flows(settings, state) as current:
-            store, new_id = import_module("crucible.store"), new_evaluation_id()
-            await current.host.store.submit([store.Submission(new_id, evaluation)])
-            settle = partial(current.cancel.settle_cancelled, current.host, [new_id])
-            found = await current.cancel.settling_if_it_fails(_evaluated(current, evaluation, new_id), settle)
-            return Comparison.model_validate(found)
+            new = Submission(new_evaluation_id(), evaluation)
+            said = f"{new.id} was cancelled"
+            (found,) = await evaluate_new(current, evaluation.id, [new], when_cancelled=said)
+            return found
 
 
 async def _languages(state: StackState) -> dict[str, str]:
     return await asyncio.to_thread(languages_of_all, state.executor_urls, state.executor_token)
-
-
-async def _evaluated(current: Flows, evaluation: Evaluation, new_id: str) -> Any:
-    batch = await current.evaluate.evaluated(evaluation.id, [new_id])
-    if batch is None:
-        raise Cancelled(f"{new_id} was cancelled")
-    (comparison,) = batch.comparisons
-    if comparison.classification is Classification.MISMATCH:
-        (comparison,) = await current.confirm.confirm(current.host, [comparison])
-    return comparison
 
 
 def _require_rereadable(corpora: tuple[Path, ...]) -> None:
@@ -99,14 +87,40 @@ async def _swept(current: Flows, request: Any, total: int) -> SweepReport:
     tracker = import_module("flows.host").Tracker()
     current.host.trackers[sweep_id] = tracker
     with SweepProgress(total) as progress:
-        sweeping = asyncio.ensure_future(current.sweep.swept(sweep_id, request))
         try:
-            while not (await asyncio.wait({sweeping}, timeout=_REFRESH_S))[0]:
-                progress.update(tracker.counts, tracker.phase)
+            found = await watched(
+                current.sweep.swept(sweep_id, request),
+                lambda: progress.update(tracker.counts, tracker.phase),
+            )
         except asyncio.CancelledError:
-            await end(sweeping)
             progress.update(tracker.counts, "cancelled")
             raise
-        report = SweepReport.model_validate(sweeping.result())
+        report = SweepReport.model_validate(found)
         progress.update(report.counts, "done")
         return report
+
+
+async def run_reproduce(settings: Settings, evaluation_id: str, at_most: int) -> Reproducer | None:
+    """Reduce a mismatch of the store; null when it does not show again.
+
+    Raises ``InputError`` when ``evaluation_id`` is no mismatch there.
+    """
+    async with stack(settings) as state, flows(settings, state) as current:
+        return await _reproduced(current, evaluation_id, at_most)
+
+
+async def _reproduced(current: Flows, evaluation_id: str, at_most: int) -> Reproducer | None:
+    flow = import_module("flows.reproduce").reproduce
+    counts = Counts()
+
+    def tried(comparison: Comparison) -> None:
+        nonlocal counts
+        counts = counts.with_submitted(1).with_settled(comparison.classification)
+
+    with SweepProgress() as progress, current.host.listening(tried):
+        found: Reproducer | None = await watched(
+            current.flow_runs.unless_cancelled(flow(evaluation_id, at_most)),
+            lambda: progress.update(counts, "reducing"),
+        )
+        progress.update(counts, "reducing")
+    return found

@@ -1,1 +1,1 @@
-"""One module for each command; what takes long to import is imported when it runs."""
+"""One module for each command or group of commands; what takes long to import is imported when it runs."""

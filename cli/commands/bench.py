@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli.terminal.machine import print_json
+from cli.output import print_json
 from cli.terminal.style import heading, plain_table
 from crucible.errors import InputError
 from crucible.settings import Settings, load

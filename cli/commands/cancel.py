@@ -7,7 +7,8 @@ from urllib.parse import quote
 import httpx
 import typer
 
-from cli.terminal.machine import print_json
+from cli.output import Json, show
+from cli.running import api_client
 from crucible.errors import InputError, ServiceUnavailable
 from crucible.settings import Settings, load
 from deployments.stack import Home, StackState, read_state
@@ -23,7 +24,7 @@ def command(
         list[str],
         typer.Argument(help="Evaluations (ev-…) and sweeps (sw-…), by Crucible's ids.", metavar="ID..."),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print what became of each as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Cancel evaluations and sweeps, whoever runs them on the stack that is up.
 
@@ -35,14 +36,10 @@ def command(
     """
     home = Home.at(load(Settings).home)
     state = read_state(home.root)
-    if state is None or state.api_url is None:
+    if state is None:
         raise ServiceUnavailable(f"no stack is up in {home.root}, so nothing runs there; see `crucible up`")
     found, unknown = _cancelled(state, ids)
-    if as_json:
-        print_json({"settled": found})
-    else:
-        for each in found:
-            typer.echo(_in_words(each))
+    show({"settled": found}, "\n".join(map(_in_words, found)), as_json=as_json)
     if unknown:
         raise InputError(f"there is no {', no '.join(unknown)} in the store; see the ids in the report")
 
@@ -50,9 +47,7 @@ def command(
 def _cancelled(state: StackState, ids: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
     """What became of those there are, and which there are not."""
     found, unknown = [], []
-    with httpx.Client(
-        base_url=str(state.api_url), headers={"Authorization": f"Bearer {state.api_key}"}, timeout=_WITHIN_S
-    ) as client:
+    with api_client(state, _WITHIN_S) as client:
         for each in dict.fromkeys(ids):
             kind = _KINDS.get(each[:3], "evaluations")
             answer = _delete(client, f"/{kind}/{quote(each, safe='')}")

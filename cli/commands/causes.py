@@ -4,13 +4,12 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cli import foreground
-from cli.migration import opened_store
-from cli.terminal.machine import print_json
+from cli.migration import on_store
+from cli.output import Json, show
 from cli.terminal.style import plain_table
 from crucible.errors import InputError
 from crucible.fingerprints import CauseTally, unseen
@@ -18,7 +17,7 @@ from crucible.ids import made_at
 from crucible.models import Cause, Classification, Comparison
 from crucible.report.visible import visible_text
 from crucible.rollout.inputs import ALL, Columns
-from crucible.settings import Settings, load
+from crucible.store import Store
 from crucible.store.rollout import RolloutStore
 
 _PAGE = 50
@@ -33,7 +32,7 @@ def command(
             metavar="[SWEEP_ID]",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the causes as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Group mismatches by cause, and say how likely the next evaluation shows a new one.
 
@@ -42,37 +41,31 @@ def command(
 
     Example: crucible causes sw-01M8274FT4D5Q96BD2F9SCAN7X
     """
-    found, pairs = foreground.run(_read(load(Settings), sweep_id))
+    found, pairs = on_store(lambda store: _read(store, sweep_id))
     chance = unseen({cause.digest: cause.count for cause in found}, pairs)
-    if as_json:
-        print_json(
-            {
-                "sweep_id": sweep_id,
-                "pairs": pairs,
-                "unseen": chance,
-                "causes": [_document(cause) for cause in found],
-            }
-        )
-        return
-    console = Console()
-    console.print(_table(found) if found else Text("no mismatches"))
+    causes = [_document(cause) for cause in found]
     said = f"the next evaluation shows a cause not seen in these {pairs:,} pairs with a chance of about"
-    console.print(Text(f"{said} {100 * chance:.2g} %"), soft_wrap=True)
+    last_line = Text(f"{said} {100 * chance:.2g} %")
+    show(
+        {"sweep_id": sweep_id, "pairs": pairs, "unseen": chance, "causes": causes},
+        Group(_table(found) if found else Text("no mismatches"), last_line),
+        as_json=as_json,
+        soft_wrap=True,
+    )
 
 
-async def _read(settings: Settings, sweep_id: str | None) -> tuple[tuple[Cause, ...], int]:
+async def _read(store: Store, sweep_id: str | None) -> tuple[tuple[Cause, ...], int]:
     """The causes, and how many pairs were compared."""
-    async with opened_store(settings) as store:
-        if sweep_id is None:
-            return await _of_traffic(store.rollout)
-        counts = await store.counts(sweep_id)
-        if not counts.submitted:
-            raise InputError(f"sweep {sweep_id} is not in this store; name the store with CRUCIBLE_HOME")
+    if sweep_id is None:
+        return await _of_traffic(store.rollout)
+    counts = await store.counts(sweep_id)
+    if not counts.submitted:
+        raise InputError(f"sweep {sweep_id} is not in this store; name the store with CRUCIBLE_HOME")
 
-        async def page(after_id: str) -> list[Comparison]:
-            return await store.page(sweep_id, [Classification.MISMATCH], after_id, _PAGE)
+    async def page(after_id: str) -> list[Comparison]:
+        return await store.page(sweep_id, [Classification.MISMATCH], after_id, _PAGE)
 
-        return await _tallied(page), counts.matched + counts.mismatched
+    return await _tallied(page), counts.matched + counts.mismatched
 
 
 async def _of_traffic(books: RolloutStore) -> tuple[tuple[Cause, ...], int]:

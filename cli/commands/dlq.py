@@ -1,33 +1,27 @@
 """``crucible dlq``: dead letters, which are what a leg has given up delivering."""
 
-import asyncio
 from enum import StrEnum
 from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from cli import foreground
 from cli.letters import LetterBox, Opened, letter_box
-from cli.migration import opened_store
+from cli.migration import on_store
+from cli.output import Json, show
 from cli.replaying import Replayed, replayed
 from cli.terminal.letters_view import letter_document, letters_table, render_letter, whole_document
-from cli.terminal.machine import print_json
 from crucible.errors import InputError
 from crucible.models import Leg
 from crucible.settings import Settings, load
-from crucible.store import LedgerRow
 
-_HELP = """Look after dead letters: what a leg has given up delivering.
+app = typer.Typer(
+    help="""Look after dead letters: what a leg has given up delivering.
 
 A payload that nobody can read becomes one at once; so does a run that was taken again and again and never
 answered, as when it takes its worker with it. Each letter has the reason, and the payload byte for byte.
 """
-
-_Json = typer.Option("--json", help="Print it as JSON.")
-
-app = typer.Typer(help=_HELP)
+)
 
 
 class OfLeg(StrEnum):
@@ -37,35 +31,27 @@ class OfLeg(StrEnum):
     CELERY = "celery"
 
 
-@app.callback()
-def dlq() -> None:
-    """Look after dead letters."""
-
-
 @app.command("list")
 def list_letters(
     *,
     leg: Annotated[OfLeg | None, typer.Option(help="Those of one leg alone.")] = None,
-    as_json: Annotated[bool, _Json] = False,
+    as_json: Json = False,
 ) -> None:
     """List dead letters, the oldest first, each leg's newest 10,000. Exit 0, whether there are any or not.
 
     Example: crucible dlq list --leg celery
     """
     with letter_box(load(Settings)) as box:
-        found = box.letters(cast("Leg | None", leg and leg.value))
-        if as_json:
-            print_json({"letters": [letter_document(each) for each in found]})
-            return
-        table = letters_table(found)
-    Console().print(table if table.row_count else Text("no dead letters"))
+        found = list(box.letters(cast("Leg | None", leg and leg.value)))
+    view = letters_table(found) if found else "no dead letters"
+    show({"letters": [letter_document(each) for each in found]}, view, as_json=as_json)
 
 
 @app.command("show")
-def show(
+def show_letter(
     *,
     letter_id: Annotated[str, typer.Argument(help="The letter, by its id (dl-…).", metavar="ID")],
-    as_json: Annotated[bool, _Json] = False,
+    as_json: Json = False,
 ) -> None:
     r"""Show one dead letter: why it is one, its payload, and what the ledger says of its evaluation.
 
@@ -74,14 +60,11 @@ def show(
 
     Example: crucible dlq show dl-legacy-3
     """
-    settings = load(Settings)
-    with letter_box(settings) as box:
+    with letter_box(load(Settings)) as box:
         opened = box.find(letter_id)
-    state = asyncio.run(_ledger_row(settings, opened.evaluation_id))
-    if as_json:
-        print_json(whole_document(opened, state))
-    else:
-        Console().print(render_letter(opened, state), soft_wrap=True)
+    evaluation_id = opened.evaluation_id
+    state = on_store(lambda store: store.evaluation_state(evaluation_id)) if evaluation_id else None
+    show(whole_document(opened, state), render_letter(opened, state), as_json=as_json, soft_wrap=True)
 
 
 @app.command("replay")
@@ -91,7 +74,7 @@ def replay(
         list[str] | None, typer.Argument(help="Letters, by their ids (dl-…).", metavar="[ID]...")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All letters of both legs.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what became of each as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Deliver dead letters once more, and remove them.
 
@@ -112,13 +95,11 @@ def replay(
         letters = _chosen(box, letter_ids)
         done = foreground.run(replayed(settings, box, letters))
     outcomes = _outcomes(done)
-    if as_json:
-        print_json({"replayed": outcomes, "unreadable": [each.letter.id for each in done.unreadable]})
-    else:
-        for outcome in outcomes:
-            typer.echo(_in_words(outcome))
-    if done.unreadable:
-        which = ", ".join(each.letter.id for each in done.unreadable)
+    unreadable = [each.letter.id for each in done.unreadable]
+    document = {"replayed": outcomes, "unreadable": unreadable}
+    show(document, "\n".join(map(_in_words, outcomes)), as_json=as_json)
+    if unreadable:
+        which = ", ".join(unreadable)
         raise InputError(f"nobody can read the payload of {which}, so it stays; see `crucible dlq show`")
 
 
@@ -140,13 +121,6 @@ def _chosen(box: LetterBox, letter_ids: list[str] | None) -> list[Opened]:
     if letter_ids:
         return [box.find(each) for each in dict.fromkeys(letter_ids)]
     return list(box.letters())
-
-
-async def _ledger_row(settings: Settings, evaluation_id: str | None) -> LedgerRow | None:
-    if evaluation_id is None:
-        return None
-    async with opened_store(settings) as store:
-        return await store.evaluation_state(evaluation_id)
 
 
 def _in_words(outcome: dict[str, Any]) -> str:

@@ -4,10 +4,9 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from cli.terminal.machine import print_json
+from cli.output import Json, show
 from crucible.evidence import Evidence, Question, evidence
 
 _USUAL = Question()
@@ -27,7 +26,7 @@ def command(
     alpha: Annotated[
         float, typer.Option(metavar="P", help="How often a GO may be wrong, over all looks together.")
     ] = _USUAL.alpha,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the evidence as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Tell whether counts rule out a mismatch rate of p0 or more, however often one has looked.
 
@@ -37,10 +36,7 @@ def command(
     """
     question = Question(p0, alpha)
     found = evidence(pairs, mismatches, question)
-    if as_json:
-        print_json(asdict(found))
-    else:
-        Console().print(_worded(found, question))
+    show(asdict(found), _worded(found, question), as_json=as_json)
 
 
 def _worded(found: Evidence, question: Question) -> Text:

@@ -16,7 +16,8 @@ import typer
 from rich.console import Console
 
 from cli.exits import Exit
-from cli.programs import language_of, read_text
+from cli.output import Json
+from cli.programs import Language, Stdin, language_of, read_text
 from cli.terminal.evaluate_view import render_observation
 from crucible.errors import InputError, PlatformError
 from crucible.models import Observation
@@ -40,15 +41,10 @@ def command(
             metavar="FILE",
         ),
     ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Its language; told by the file's ending when not given."),
-    ] = None,
-    stdin: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File to give it as standard input.")
-    ] = None,
+    language: Language = None,
+    stdin: Stdin = None,
     sandbox: Annotated[Sandbox, typer.Option(help="What isolates it.")] = Sandbox.PROCESS,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the observation as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Run one program in a sandbox and print what was seen. Exit 0 when an observation was made.
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from cli.terminal.machine import print_json
+from cli.output import Json, show
+from cli.terminal.style import plain_table
 from crucible.errors import InputError, PlatformError
 
 _MIB = 1 << 20
@@ -18,14 +18,11 @@ _MIB = 1 << 20
 app = typer.Typer(
     help="Images of the Docker sandbox: one a family of languages, built on this machine.",
     no_args_is_help=True,
-    rich_markup_mode=None,
 )
 
 
 @app.command("list")
-def list_images(
-    *, as_json: Annotated[bool, typer.Option("--json", help="Print the images as JSON.")] = False
-) -> None:
+def list_images(*, as_json: Json = False) -> None:
     """List the images, and whether each is built from what is installed now.
 
     Example: crucible images list
@@ -40,7 +37,7 @@ def build_images(
         list[str] | None,
         typer.Argument(help="Families to build; all when none is named.", metavar="FAMILY..."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the images as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Build the images, from Debian's packages; what has not changed is not built again.
 
@@ -73,12 +70,9 @@ def _said(*words: str) -> Iterator[dict[str, Any]]:
 
 
 def _print(found: list[dict[str, Any]], *, as_json: bool) -> None:
-    if as_json:
-        print_json({"images": found})
-        return
-    table = Table("family", "languages", "image", "state", "MiB", box=None)
+    table = plain_table("family", "languages", "image", "state", "MiB", numbers_from=4)
     for each in found:
         state = "built" if each["id"] else "not built"
         size = f"{each['size_bytes'] // _MIB}" if each["id"] else ""
         table.add_row(each["family"], ", ".join(each["languages"]), each["tag"], state, size)
-    Console().print(table)
+    show({"images": found}, table, as_json=as_json)

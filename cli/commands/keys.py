@@ -1,35 +1,33 @@
 """``crucible keys``: who may use the API, and for what."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
+from rich.console import RenderableType
+from rich.text import Text
 
 from cli.migration import on_store
-from cli.terminal.keys_view import render_keys
-from cli.terminal.machine import print_json
+from cli.output import Json, print_json, show
+from cli.terminal.style import plain_table
 from crucible.errors import InputError
 from crucible.ids import new_key_id
 from crucible.models.access import ApiKey, Scope, new_key_text
+from crucible.report.visible import visible_text
 from crucible.store.keys import KeyStore
 
-app = typer.Typer(help="Make, list and revoke the keys of the API.")
+app = typer.Typer(
+    help="""Make, list and revoke the keys of the API.
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+The scopes: submit (hand in evaluations), read (see all there is), operate (cancel, start sweeps, move
+the migration), traces (hand in spans), admin (all of that). The stack's own key, CRUCIBLE_API_KEY, is
+in no list and has all.
+"""
+)
+
 T = TypeVar("T")
-
-
-@app.callback()
-def keys() -> None:
-    """Make, list and revoke the keys of the API.
-
-    The scopes: submit (hand in evaluations), read (see all there is), operate (cancel, start sweeps, move
-    the migration), traces (hand in spans), admin (all of that). The stack's own
-    key, CRUCIBLE_API_KEY, is in no list and has all.
-    """
 
 
 @app.command("create")
@@ -86,10 +84,7 @@ def show_all(*, as_json: Json = False) -> None:
     Example: crucible keys list
     """
     found = _on_keys(lambda store: store.all())
-    if as_json:
-        print_json({"keys": [_plain(key) for key in found]})
-    else:
-        Console().print(render_keys(found, datetime.now(UTC)))
+    show({"keys": [_plain(key) for key in found]}, _table(found, datetime.now(UTC)), as_json=as_json)
 
 
 @app.command("revoke")
@@ -105,10 +100,7 @@ def revoke(
     found = _on_keys(lambda store: store.revoke(key_id))
     if found is None:
         raise InputError(f"no key has the id {key_id!r}; see crucible keys list")
-    if as_json:
-        print_json(_plain(found))
-    else:
-        typer.echo(f"{found.id} ({found.name}) is revoked")
+    show(_plain(found), f"{found.id} ({found.name}) is revoked", as_json=as_json)
 
 
 def _scopes(words: list[str]) -> frozenset[Scope]:
@@ -145,6 +137,34 @@ def _moment(text: str | None) -> datetime | None:
 
 def _on_keys(work: Callable[[KeyStore], Awaitable[T]]) -> T:
     return on_store(lambda store: work(store.keys))
+
+
+def _table(keys: Sequence[ApiKey], now: datetime) -> RenderableType:
+    """A row for each key, the oldest first; those that open nothing any more are pale."""
+    if not keys:
+        return Text("No keys; make one with crucible keys create. The stack's own key is in no list.")
+    table = plain_table("id", "name", "scopes", "made", "state", "a minute", numbers_from=5)
+    table.columns[0].no_wrap = True  # it is copied from here
+    for key in keys:
+        ended = key.revoked_at is not None or key.has_expired(now)
+        table.add_row(
+            key.id,
+            visible_text(key.name),
+            " ".join(sorted(key.scopes)),
+            f"{key.created_at:%Y-%m-%d}",
+            _state(key, now),
+            "" if key.per_minute is None else f"{key.per_minute:,}",
+            style="dim" if ended else None,
+        )
+    return table
+
+
+def _state(key: ApiKey, now: datetime) -> str:
+    if key.revoked_at is not None:
+        return f"revoked {key.revoked_at:%Y-%m-%d}"
+    if key.expires_at is None:
+        return "for ever"
+    return f"{'expired' if key.has_expired(now) else 'until'} {key.expires_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _plain(key: ApiKey) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """``crucible reproduce``: the smallest program that shows a mismatch, as a test."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,8 @@ from rich.text import Text
 
 from cli import foreground
 from cli.exits import Exit
-from cli.terminal.machine import print_json
+from cli.output import Json, print_json, show
+from cli.sweeping import run_reproduce
 from crucible.report.visible import visible_text
 from crucible.reproducer import AT_MOST, Reproducer, write_reproducer
 from crucible.settings import Settings, load
@@ -28,7 +28,7 @@ def command(
     at_most: Annotated[
         int, typer.Option("--at-most", min=1, metavar="N", help="Try at most N smaller programs.")
     ] = AT_MOST,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Reduce a mismatch to the lines, words and input that it needs, and write it as a pytest file.
 
@@ -38,17 +38,12 @@ def command(
     Example: crucible reproduce ev-01M8274FT4D5Q96BD2F9SCAN7X --out reproducer
     """
     settings = load(Settings)
-    # Prefect takes seconds to import and reads its environment while it does.
-    reproducing = import_module("cli.reproducing")
-    found: Reproducer | None = foreground.run(reproducing.run_reproduce(settings, evaluation_id, at_most))
+    found = foreground.run(run_reproduce(settings, evaluation_id, at_most))
     if found is None:
         _say_gone(evaluation_id, as_json=as_json)
         raise typer.Exit(Exit.FAILED)
     files = write_reproducer(found, out or settings.home / "reproducers" / evaluation_id)
-    if as_json:
-        print_json(_document(found, files))
-    else:
-        Console().print(Text(_in_words(found, files)), soft_wrap=True)
+    show(_document(found, files), _in_words(found, files), as_json=as_json)
 
 
 def _say_gone(evaluation_id: str, *, as_json: bool) -> None:

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from cli.exits import Exit
 from cli.migration import on_store, operator, parse_rule
+from cli.output import Json, show
 from cli.terminal.gates_view import render_refusal
-from cli.terminal.machine import print_json
 from cli.terminal.rollout_view import render_change, render_log, render_moment, render_plan, render_status
 from crucible.errors import GateRefused, InputError
 from crucible.rollout.assessment import Assessment
@@ -21,22 +21,16 @@ from crucible.rollout.stage import Rollout, Stage
 from crucible.store.rollout import Change, RolloutStore
 
 app = typer.Typer(
-    help="Move answers from legacy to Celery, only as far as the evidence goes, and back at once."
+    help="""Move answers from legacy to Celery, only as far as the evidence goes, and back at once.
+
+The stages: legacy; shadow (both legs run, legacy answers); canary (both run, Celery answers a share);
+live (Celery answers, legacy shadows a sample); celery (legacy is off). Every change goes into a log
+that verify recomputes.
+"""
 )
 
 Actor = Annotated[str, typer.Option(default_factory=operator, metavar="NAME", help="Who asks, for the log.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the log.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-@app.callback()
-def rollout() -> None:
-    """Move answers from legacy to Celery, only as far as the evidence goes, and back at once.
-
-    The stages: legacy; shadow (both legs run, legacy answers); canary (both run, Celery answers a share);
-    live (Celery answers, legacy shadows a sample); celery (legacy is off). Every change goes into a log
-    that verify recomputes.
-    """
 
 
 @app.command("status")
@@ -48,7 +42,7 @@ def show_status(*, as_json: Json = False) -> None:
     Example: crucible rollout status
     """
     found = _on_store(lambda books: books.status())
-    _show(found, as_json, lambda: render_status(found))
+    show(_plain(found), render_status(found), as_json=as_json)
 
 
 @app.command("plan")
@@ -63,10 +57,8 @@ def show_plan(*, as_json: Json = False) -> None:
 
     state, policy = _on_store(asked)
     steps = plan(state, policy)
-    if as_json:
-        print_json({"stage": state.stage, "share": state.share, "steps": [_plain(step) for step in steps]})
-    else:
-        Console().print(render_plan(state, steps))
+    document = {"stage": state.stage, "share": state.share, "steps": [_plain(step) for step in steps]}
+    show(document, render_plan(state, steps), as_json=as_json)
 
 
 @app.command("advance")
@@ -154,10 +146,7 @@ def show_log(
     Example: crucible rollout log
     """
     found = _on_store(lambda books: books.history(limit))
-    if as_json:
-        print_json({"entries": [_plain(entry) for entry in found]})
-    else:
-        Console().print(render_log(found))
+    show({"entries": [_plain(entry) for entry in found]}, render_log(found), as_json=as_json)
 
 
 @app.command("verify")
@@ -167,13 +156,11 @@ def verify(*, as_json: Json = False) -> None:
     Example: crucible rollout verify
     """
     found = _on_store(lambda books: books.verify())
-    if as_json:
-        print_json({"ok": found.ok, "entries": found.entries, "pairs": found.pairs, "faults": found.faults})
-    else:
-        typer.echo(f"{found.entries:,} changes and {found.pairs:,} pairs recomputed: ", nl=False)
-        typer.echo("all holds" if found.ok else f"{len(found.faults):,} faults")
-        for fault in found.faults:
-            typer.echo(f"  {fault}")
+    verdict = "all holds" if found.ok else f"{len(found.faults):,} faults"
+    lines = [f"{found.entries:,} changes and {found.pairs:,} pairs recomputed: {verdict}"]
+    lines += [f"  {fault}" for fault in found.faults]
+    document = {"ok": found.ok, "entries": found.entries, "pairs": found.pairs, "faults": found.faults}
+    show(document, "\n".join(lines), as_json=as_json)
     raise typer.Exit(Exit.OK if found.ok else Exit.FAILED)
 
 
@@ -216,22 +203,11 @@ def _change(work: Callable[[RolloutStore], Awaitable[Change]], as_json: bool) ->
         found = refusal.assessment
         if not isinstance(found, Assessment):
             raise
-        if as_json:
-            print_json({"refused": str(refusal), **_plain(found)})
-        else:
-            Console().print(render_refusal("Refused; nothing was changed.", found))
+        view = render_refusal("Refused; nothing was changed.", found)
+        show({"refused": str(refusal), **_plain(found)}, view, as_json=as_json)
         raise typer.Exit(Exit.FAILED) from None
-    if as_json:
-        print_json({"before": _plain(done.before), "after": _plain(done.after)})
-    else:
-        Console().print(render_change(done.before, done.after))
-
-
-def _show(found: BaseModel, as_json: bool, render: Callable[[], RenderableType]) -> None:
-    if as_json:
-        print_json(_plain(found))
-    else:
-        Console().print(render())
+    document = {"before": _plain(done.before), "after": _plain(done.after)}
+    show(document, render_change(done.before, done.after), as_json=as_json)
 
 
 def _tell(moment: Moment, as_json: bool) -> None:

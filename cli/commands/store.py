@@ -4,28 +4,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
 
 from cli import foreground
 from cli.migration import on_store, store_url
-from cli.terminal.machine import print_json
-from cli.terminal.store_view import render_info
+from cli.output import Json, show
+from cli.terminal.style import plain_table
 from crucible.errors import InputError
 from crucible.settings import RetentionSettings, Settings, load
 from crucible.store.database import Database, parse
+from crucible.store.measures import StoreInfo
 from crucible.store.migration import downgrade as take_back
 from crucible.store.migration import revisions
 from crucible.store.pruning import Pruned, prune
 from deployments.stack import read_state
 
 app = typer.Typer(help="See how large the store is, let the old go, take it back to an older version.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-@app.callback()
-def store() -> None:
-    """See how large the store is, let the old go, take it back to an older version."""
 
 
 @app.command("info")
@@ -35,10 +30,7 @@ def info(*, as_json: Json = False) -> None:
     Example: crucible store info
     """
     found = on_store(lambda store: store.measured())
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        Console().print(render_info(found))
+    show(found.model_dump(mode="json"), _worded(found), as_json=as_json)
 
 
 @app.command("prune")
@@ -62,13 +54,10 @@ def prune_now(
     with Console(stderr=True).status("") as status:
 
         def on_step(done: Pruned) -> None:
-            status.update(f"{done.closed:,} pairs verified and closed, {done.let_go:,} evaluations let go")
+            status.update(_pruned(done))
 
         done = on_store(lambda store: prune(store.retention, before, on_step))
-    if as_json:
-        print_json({"before": before.isoformat(), **done._asdict()})
-    else:
-        typer.echo(f"{done.closed:,} pairs verified and closed, {done.let_go:,} evaluations let go")
+    show({"before": before.isoformat(), **done._asdict()}, _pruned(done), as_json=as_json)
 
 
 @app.command("downgrade")
@@ -105,3 +94,30 @@ def _days(days: float | None) -> timedelta:
     if not 0 <= days < 36_500:  # also refuses what is no number
         raise InputError(f"--days {days:g}: is no number of days from 0 to 36500")
     return timedelta(days=days)
+
+
+def _pruned(done: Pruned) -> str:
+    return f"{done.closed:,} pairs verified and closed, {done.let_go:,} evaluations let go"
+
+
+def _worded(info: StoreInfo) -> RenderableType:
+    """A few lines, and a row for each table where the database knows them apart."""
+    each = f", {info.bytes / info.evaluations:,.0f} bytes each" if info.evaluations else ""
+    lines = [
+        f"{info.database} at revision {info.revision}: {_mb(info.bytes)} MiB",
+        f"{info.evaluations:,} evaluations{each}",
+    ]
+    if info.oldest is not None:
+        lines.append(f"the oldest of {info.oldest:%Y-%m-%d %H:%M} UTC")
+    if info.let_go or info.closed:
+        lines.append(f"let go: {info.let_go:,} evaluations; evidence closed up to {info.closed:,}")
+    if info.last_pruned is not None:
+        lines.append(f"last pruned by itself {info.last_pruned:%Y-%m-%d %H:%M} UTC")
+    table = plain_table("table", "rows, about", "MiB", "indexes MiB", numbers_from=1)
+    for row in info.tables:
+        table.add_row(row.name, f"{row.rows:,}", _mb(row.bytes), _mb(row.index_bytes))
+    return Group(Text("\n".join(lines)), *([table] if info.tables else []))
+
+
+def _mb(number: int) -> str:
+    return f"{number / (1 << 20):,.1f}"

@@ -1,24 +1,22 @@
 """``crucible sweep``: corpora through both legs, and a verdict."""
 
 import os
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from cli import foreground
 from cli.exits import of_verdict
-from cli.terminal.machine import print_json
+from cli.output import Json, show
+from cli.sweeping import Wish, run_sweep
 from cli.terminal.report_view import render_report
 from crucible.errors import InputError
-from crucible.models import SweepReport
 from crucible.report.write import write_report
 from crucible.settings import Settings, load
 from crucible.verdict import MIN_EVALUATIONS
 
-_PRINTED = (
+_PRINTED = {
     "sweep_id",
     "verdict",
     "reasons",
@@ -30,7 +28,7 @@ _PRINTED = (
     "flow_run_ids",
     "skipped",
     "causes",
-)
+}
 
 
 def command(
@@ -63,7 +61,7 @@ def command(
             "--skip-unavailable", help="Leave out evaluations whose language has no toolchain here."
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Run every evaluation on both legs, compare the answers byte for byte, and judge.
 
@@ -72,10 +70,8 @@ def command(
 
     Example: crucible sweep corpora/bundled.jsonl --limit 20 --report out
     """
-    # Prefect takes seconds to import and reads its environment while it does.
-    sweeping = import_module("cli.sweeping")
     settings = load(Settings)
-    wish = sweeping.Wish(
+    wish = Wish(
         corpora=tuple(corpora),
         limit=limit,
         min_evaluations=min_evaluations,
@@ -84,13 +80,10 @@ def command(
     )
     if report is not None:
         _make_folder(report)
-    found: SweepReport = foreground.run(sweeping.run_sweep(settings, wish))
+    found = foreground.run(run_sweep(settings, wish))
     page = write_report(found, report or settings.home / "reports" / found.sweep_id)
-    if as_json:
-        fields = {key: value for key, value in found.model_dump(mode="json").items() if key in _PRINTED}
-        print_json({**fields, "report": str(page)})
-    else:
-        Console().print(render_report(found, page))
+    fields = found.model_dump(mode="json", include=_PRINTED)
+    show({**fields, "report": str(page)}, render_report(found, page), as_json=as_json)
     raise typer.Exit(of_verdict(found.verdict))
 
 

@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cli.terminal.style import INDENT, LEG_STYLES, diff_lines, heading
+from cli.terminal.style import INDENT, LEG_STYLES, diff_lines, heading, plain_table
 from crucible.models import Classification, Comparison, Observation
 from crucible.report import sides, words
 from crucible.report.visible import MISSING_END, Excerpt, excerpt, visible_text
@@ -47,11 +47,7 @@ def render_observation(seen: Observation) -> RenderableType:
 
 def sides_table(comparison: Comparison, *, only_differing: bool = False) -> Table:
     """Both legs side by side, a row for each fact; ``≠`` marks what differs."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("")
-    table.add_column("")
-    for leg in ("legacy", "celery"):
-        table.add_column(Text(leg, style=LEG_STYLES[leg]), overflow="fold")
+    table = plain_table("", "", "legacy", "celery", numbers_from=4)
     for row in sides.rows(comparison):
         if row.differs or not only_differing:
             style = "bold" if row.differs else "" if row.compared else "dim"

@@ -26,9 +26,8 @@ _LARGE = 9_999
 
 def render_gates(gates: Iterable[GateResult]) -> Table:
     """Each gate with its state and its reason."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("gate", "state", "reason"):
-        table.add_column(column, overflow="fold", no_wrap=column == "state")
+    table = plain_table("gate", "state", "reason", numbers_from=3)
+    table.columns[1].no_wrap = True
     for gate in gates:
         sign, style = _SIGNS[gate.state]
         table.add_row(gate.name.replace("_", " "), Text(sign, style=style), visible_text(gate.reason))

@@ -9,7 +9,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.readiness import Readiness
+from cli.running import Readiness
+from cli.terminal.style import plain_table
 from deployments.stack import ServiceState, StackState
 
 _STATE_STYLES = {
@@ -66,9 +67,8 @@ def render_urls(state: StackState) -> RenderableType:
 
 def render_status(state: StackState) -> RenderableType:
     """Every service, and where users find what."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("service", "state", "pid", "url"):
-        table.add_column(column, justify="right" if column == "pid" else "left", overflow="fold")
+    table = plain_table("service", "state", "pid", "url", numbers_from=4)
+    table.columns[2].justify = "right"
     for service in state.services:
         shown = Text(service.state, style=_STATE_STYLES[service.state])
         table.add_row(service.name, shown, str(service.pid or ""), Text(service.url or ""))

@@ -1,25 +1,43 @@
-"""``crucible up``: the local stack, in the foreground or as a process of its own."""
+"""``crucible up``, ``down`` and ``status``: the local stack, started, ended and looked at."""
 
 import asyncio
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 
-from cli.terminal.machine import print_json
-from cli.terminal.stack_view import render_urls, starting_view, status_document
+from cli.output import Json, print_json, show
+from cli.running import ask_readiness
+from cli.terminal.stack_view import (
+    render_readiness,
+    render_status,
+    render_urls,
+    starting_view,
+    status_document,
+)
 from crucible.errors import AlreadyRunning
 from crucible.settings import Settings, load
-from deployments.stack import Home, StackState, attach, serve_stack, start_detached
+from deployments.stack import (
+    Home,
+    StackState,
+    attach,
+    read_state,
+    serve_stack,
+    start_detached,
+    stop_stack,
+)
+
+_STOP_WITHIN_S = 90.0
 
 
-def command(
+def up(
     *,
     detach: Annotated[
         bool, typer.Option("--detach", help="Leave it running as a process of its own; `down` ends it.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON once it is up.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Start every server and process Crucible needs on this machine, and keep them running.
 
@@ -36,6 +54,35 @@ def command(
     except AlreadyRunning:
         home = Home.at(settings.home)
         screen.show(asyncio.run(attach(home, settings.start_timeout_s)), "the local stack is up already")
+
+
+def down(*, as_json: Json = False) -> None:
+    """Stop the local stack and wait until nothing of it is left. Exit 0, also when none runs.
+
+    Example: crucible up --detach; crucible status; crucible down
+    """
+    home = Home.at(load(Settings).home)
+    pid = asyncio.run(stop_stack(home, _STOP_WITHIN_S))
+    done = "not running" if pid is None else "stopped"
+    show({"stopped": pid is not None, "pid": pid}, f"{done} ({home.root})", as_json=as_json)
+
+
+def status(*, as_json: Json = False) -> None:
+    """Show the services of the local stack, their states and URLs, and what is not ready and why.
+
+    Exit 0, also when none runs.
+
+    Example: crucible status --json
+    """
+    home = Home.at(load(Settings).home)
+    state = read_state(home.root)
+    if state is None:
+        none = {**status_document(None), "readiness": None}
+        show(none, f"not running ({home.root})", as_json=as_json)
+        return
+    readiness = ask_readiness(state)
+    document = {**status_document(state), "readiness": asdict(readiness)}
+    show(document, Group(render_status(state), render_readiness(readiness)), as_json=as_json)
 
 
 class _Screen:
