@@ -2,27 +2,24 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil
-from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.child import Child
-from bench.corpus import nothing, write_corpus
+from bench.corpus import nothing
 from bench.figures import Ratio
 from bench.flood import Flood, flood
-from bench.lineup import Lineup
+from bench.lineup import Lineup, lineup_of_its_own
 from bench.machine import describe_machine
 from bench.measure import measure
-from bench.tables import Grid, ratio_grid
+from bench.tables import Grid, Report, ratio_grid
 from crucible.ids import new_evaluation_ids, new_sweep_id
 from crucible.models import Classification, Comparison, Evaluation, Observation
 from crucible.models.observation import Outcome
 from crucible.settings import Settings
 from crucible.store import Store, Submission
-from deployments.stack import Home, StackState, running_stack
+from deployments.stack import Home
 from deployments.stack.plan import plan_stack
 
 Say = Callable[[str], None]
@@ -73,27 +70,25 @@ class Front:
     stored: int
 
 
-async def run(settings: Settings, extent: Extent, say: Say) -> tuple[dict[str, str], Front]:
-    """Measure on a stack of its own, its store filled as ``extent`` says; raises ``PlatformError``."""
+async def report(settings: Settings, *, quick: bool, say: Say) -> Report:
+    """Measure on a stack of its own, whose store was filled before; raises ``PlatformError``."""
+    extent = QUICK if quick else FULL
     facts = describe_machine()
-    with TemporaryDirectory(prefix="crucible-bench-") as name:
-        folder = Path(name)
-        home = Home.at(folder / "home")
-        home.create()
+
+    async def fill(home: Home) -> None:
         say(f"filling a store with {extent.stored:,} evaluations")
         await _fill(home.database_url, extent.stored)
         say("starting a stack")
-        set_to = settings.model_copy(update={"home": home.root})
-        async with running_stack(set_to, make_plan=plan_stack) as state:
-            found = await _measured(Lineup(state, folder), state, folder, extent, say)
-    return facts, found
+
+    async with lineup_of_its_own(settings, fill, plan_stack) as lineup:
+        found = await _measured(lineup, extent, say)
+    asked = ratios(found)
+    return Report(facts, grids(found), {**asdict(found), "ratios": [asdict(each) for each in asked]})
 
 
-async def _measured(lineup: Lineup, state: StackState, folder: Path, extent: Extent, say: Say) -> Front:
-    environment = {"BENCH_API_URL": state.api_url, "BENCH_API_KEY": state.api_key}
-    caller = Child("bench.contenders.caller", environment, folder / "caller.log")
-    await caller.start()
-    try:
+async def _measured(lineup: Lineup, extent: Extent, say: Say) -> Front:
+    state = lineup.state
+    async with lineup.caller() as caller:
         async with lineup.chord() as chord:
             say("one evaluation at a time")
             await caller.ask({"do": "alone", "number": 10})
@@ -118,11 +113,7 @@ async def _measured(lineup: Lineup, state: StackState, folder: Path, extent: Ext
         crowd = await caller.ask(order)
         say("a sweep of as many")
         async with lineup.sweep() as contender:
-            corpus = folder / "corpus.jsonl"
-            write_corpus(corpus, nothing(), extent.accepted)
-            swept = await measure(contender, corpus, extent.accepted)
-    finally:
-        await caller.close()
+            swept = await measure(contender, lineup.folder, nothing(), extent.accepted)
     overhead = [wall - ran for wall, ran in zip(alone["walls"], alone["slower"], strict=True)]
     seconds = {
         "bare Celery, there and back": bare["seconds"],

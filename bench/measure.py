@@ -1,15 +1,16 @@
 """Measures one contender over one corpus."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.child import Child
+from bench.corpus import write_corpus
 from bench.figures import ContenderName, Measured
-from bench.processes import machine_cpu_s, usage_of
+from bench.machine import machine_cpu_s, usage_of
 from crucible.errors import PlatformError
 
 CLIENT = "client"
@@ -33,11 +34,13 @@ class Contender:
         return {**self.helpers, CLIENT: self.client.pid}
 
 
-async def measure(contender: Contender, corpus: Path, evaluations: int) -> Measured:
-    """Have ``contender`` run ``corpus``.
+async def measure(contender: Contender, folder: Path, programs: Sequence[str], evaluations: int) -> Measured:
+    """Have ``contender`` run so many ``evaluations`` of ``programs``, from a corpus in ``folder``.
 
     Raises ``PlatformError`` when not every evaluation matched: who does less work is no contender.
     """
+    corpus = folder / "corpus.jsonl"
+    write_corpus(corpus, programs, evaluations)
     before, machine_before = usage_of(contender.roots), machine_cpu_s()
     async with _memory_watched(contender.roots) as peaks:
         answer = await contender.client.ask({**contender.order, "corpus": str(corpus)})

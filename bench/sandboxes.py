@@ -3,16 +3,19 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from statistics import quantiles
 
 from bench.figures import Ratio
-from bench.tables import Grid, ratio_grid
+from bench.machine import describe_machine
+from bench.tables import Grid, Report, ratio_grid
 from crucible.errors import PlatformError
+from crucible.settings import Settings
 
 _BARE, _PROCESS, _DOCKER, _COLD = "bare", "process sandbox", "prewarmed Docker", "cold docker run"
 _PERCENT = 100
+_QUICK_ROUNDS, _ROUNDS = 20, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,18 @@ class Way:
     def percentile_ms(self, percent: int) -> float:
         """Milliseconds within which ``percent`` of the runs were over."""
         return quantiles(self.seconds, n=_PERCENT, method="inclusive")[percent - 1] * 1000
+
+
+async def report(_settings: Settings, *, quick: bool, say: Callable[[str], None]) -> Report:
+    """Measure all ways, which takes minutes. Raises ``PlatformError``."""
+    facts = describe_machine()
+    say("running one program in each sandbox, by turns")
+    ways = measure(_QUICK_ROUNDS if quick else _ROUNDS)
+    figures = {
+        "ways": {name: asdict(way) for name, way in ways.items()},
+        "ratios": [asdict(each) for each in ratios(ways)],
+    }
+    return Report(facts, grids(ways), figures)
 
 
 def measure(rounds: int) -> dict[str, Way]:

@@ -1,22 +1,17 @@
 """One, two and four worker sets on programs that wait, beside what the capacity model says of them."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from bench.capacity.costs import PARTS, SINGLE, Costs, costs_of
-from bench.capacity.model import SLOTS, Fleet, Load, Prediction, predict
-from bench.corpus import nothing, write_corpus
+from bench.capacity import PARTS, SINGLE, SLOTS, Costs, Fleet, Load, Prediction, costs_of, predict
+from bench.corpus import nothing
 from bench.figures import Measured
-from bench.lineup import Lineup
+from bench.lineup import Lineup, lineup_of_its_own
 from bench.machine import cores, describe_machine
 from bench.measure import measure
-from bench.tables import Grid
+from bench.tables import Grid, Report
 from crucible.settings import Settings
-from deployments.stack import running_stack
 
 Say = Callable[[str], None]
 
@@ -55,26 +50,29 @@ class Scaling:
     predicted: dict[int, float]
 
 
-async def run(settings: Settings, extent: Extent, say: Say) -> tuple[dict[str, str], Scaling]:
+async def report(settings: Settings, *, quick: bool, say: Say) -> Report:
     """Measure on stacks of its own, one after the other; minutes. Raises ``PlatformError``."""
     facts = describe_machine()
+    found = await _measured(settings, QUICK if quick else FULL, say)
+    return Report(facts, grids(found), asdict(found))
+
+
+async def _measured(settings: Settings, extent: Extent, say: Say) -> Scaling:
     measured: dict[int, float] = {}
     costs: Costs | None = None
     for sets in SETS:
         say(f"worker sets: {sets}")
-        with _home(settings, sets) as (folder, set_to):
-            async with running_stack(set_to) as state:
-                lineup = Lineup(state, folder)
-                if costs is None:
-                    costs = costs_of(await _swept(lineup, folder, nothing(), extent.nothing))
-                waiting = await _swept(lineup, folder, [_PROGRAM], extent.waiting * sets)
-                measured[sets] = waiting.per_second
+        async with lineup_of_its_own(settings.model_copy(update={"worker_sets": sets})) as lineup:
+            if costs is None:
+                costs = costs_of(await _swept(lineup, nothing(), extent.nothing))
+            waiting = await _swept(lineup, [_PROGRAM], extent.waiting * sets)
+            measured[sets] = waiting.per_second
     assert costs is not None  # noqa: S101 (there is a first set)
     predicted = {
         sets: predict(costs, Fleet(sets, cores=cores()), Load(extent.waiting * sets, WAIT_S)).per_second
         for sets in SETS
     }
-    return facts, Scaling(costs, measured, predicted)
+    return Scaling(costs, measured, predicted)
 
 
 def grids(found: Scaling) -> list[Grid]:
@@ -142,17 +140,7 @@ def _table(needed: list[tuple[int, dict[str, int]]]) -> Iterator[tuple[str, ...]
         yield part, *(f"{found[part]:,}" for _, found in needed)
 
 
-async def _swept(lineup: Lineup, folder: Path, programs: list[str], number: int) -> Measured:
+async def _swept(lineup: Lineup, programs: list[str], number: int) -> Measured:
     async with lineup.sweep() as contender:
-        corpus = folder / "corpus.jsonl"
-        write_corpus(corpus, programs, _WARM_UP)
-        await measure(contender, corpus, _WARM_UP)
-        write_corpus(corpus, programs, number)
-        return await measure(contender, corpus, number)
-
-
-@contextmanager
-def _home(settings: Settings, sets: int) -> Iterator[tuple[Path, Settings]]:
-    with TemporaryDirectory(prefix="crucible-bench-") as name:
-        folder = Path(name)
-        yield folder, settings.model_copy(update={"home": folder / "home", "worker_sets": sets})
+        await measure(contender, lineup.folder, programs, _WARM_UP)
+        return await measure(contender, lineup.folder, programs, number)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 from statistics import median
@@ -15,8 +15,9 @@ from bench.figures import Ratio
 from bench.machine import describe_machine
 from bench.store_asked import Asked
 from bench.store_fill import FROM, Filling
-from bench.tables import Grid, ratio_grid
+from bench.tables import Grid, Report, ratio_grid
 from crucible.errors import StackError
+from crucible.settings import Settings
 from crucible.store import Store
 from crucible.store.database import Database, parse
 from crucible.store.measures import StoreInfo
@@ -59,8 +60,9 @@ class Scale:
     let_go: float
 
 
-async def run(extent: Extent, say: Say) -> tuple[dict[str, str], Scale]:
+async def report(_settings: Settings, *, quick: bool, say: Say) -> Report:
     """Fill both stores on a server of its own, ask both by turns; raises ``StackError`` without Postgres."""
+    extent = QUICK if quick else FULL
     if reason := postgres.missing():
         raise StackError(f"{reason}; install PostgreSQL, as tests/install-parts does")
     facts = describe_machine()
@@ -72,10 +74,17 @@ async def run(extent: Extent, say: Say) -> tuple[dict[str, str], Scale]:
             info = await large.store.measured()
             say("letting go what is older than two months")
             closed, let_go = await _let_go(large.store)
-            return facts, Scale(extent, seconds, info, filled_s, migrated_s, closed, let_go)
+            found = Scale(extent, seconds, info, filled_s, migrated_s, closed, let_go)
         finally:
             await small.store.close()
             await large.store.close()
+    figures = {
+        "seconds": seconds,
+        "store": info.model_dump(mode="json"),
+        "paces": {"closed": closed, "let_go": let_go},
+        "ratios": [asdict(each) for each in ratios(found)],
+    }
+    return Report(facts, grids(found), figures)
 
 
 async def made(server: str, number: int, say: Say) -> tuple[Asked, float, float]:

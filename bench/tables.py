@@ -1,11 +1,14 @@
-"""Figures as tables of words, the same ones for the terminal and for the document."""
+"""Figures as tables of words, the same ones for the terminal and for a Markdown document."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
+from typing import Any, NamedTuple
 
 from bench.figures import ContenderName, Figures, Measured, Ratio, Spread, spread
 from bench.measure import CLIENT
+from crucible.errors import InputError
 
 _NAMES: Mapping[ContenderName, str] = {
     "bare": "bare limit",
@@ -34,6 +37,62 @@ class Grid:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a benchmark found: facts without which figures say nothing, tables, and all figures for JSON."""
+
+    facts: dict[str, str]
+    grids: list[Grid]
+    figures: dict[str, Any]
+
+
+class Markers(NamedTuple):
+    """Two lines of a document, between which the figures of one kind of benchmark go."""
+
+    begin: str
+    end: str
+
+
+def markers(kind: str) -> Markers:
+    """Those of ``figures``, ``front``, ``scaling``, ``store`` or ``sandboxes``."""
+    return Markers(f"<!-- {kind}: written by crucible bench -->", f"<!-- end of {kind} -->")
+
+
+def check(path: Path, kind: str) -> None:
+    """Raise ``InputError`` unless figures can be written into ``path``: before measuring, not after."""
+    _parts(path, markers(kind))
+
+
+def rewrite(path: Path, kind: str, report: Report) -> None:
+    """Replace what is between the markers; raises ``InputError`` as ``check`` does."""
+    place = markers(kind)
+    before, after = _parts(path, place)
+    list_of_facts = "\n".join(f"- {name}: {value}" for name, value in report.facts.items())
+    tables = "\n\n".join(markdown(grid) for grid in report.grids)
+    path.write_text(f"{before}{place.begin}\n\n{list_of_facts}\n\n{tables}\n\n{place.end}{after}")
+
+
+def markdown(grid: Grid) -> str:
+    """A table under a heading."""
+    ruler = ["---", *("---:" for _ in grid.columns[1:])]
+    rows = [grid.columns, ruler, *grid.rows]
+    return f"### {grid.title}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _parts(path: Path, place: Markers) -> tuple[str, str]:
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    before, begin, rest = text.partition(place.begin)
+    _, end, after = rest.partition(place.end)
+    if not begin or not end:
+        raise InputError(
+            f"{path}: has no line {place.begin!r} followed by {place.end!r}; figures go between these"
+        )
+    return before, after
 
 
 def grids(figures: Figures, found: Iterable[Ratio]) -> list[Grid]:

@@ -2,15 +2,20 @@
 
 Ordinary Celery: messages and results on one Redis, early acknowledgement, the usual prefetching. Nothing
 of what Crucible adds: no ledger, no deadline, no resending, no flow to look at.
+
+``python -m bench.contenders.chord_app`` is its worker, one process with threads.
 """
 
 import os
+import signal
 import threading
 from itertools import cycle
 from typing import Any
 
 import httpx
-from celery import Celery
+from celery import Celery, signals
+
+from bench.child import Orders
 
 THREADS = 12
 """As many as the threads of Crucible's three workers together."""
@@ -84,3 +89,26 @@ class _Executors:
             self._local.client = httpx.Client(headers=headers, timeout=_TIMEOUT_S)
         client: httpx.Client = self._local.client
         return client
+
+
+def main() -> None:
+    """Say when the queue is being served, and work until the bench hangs up."""
+    orders = Orders()
+
+    def on_ready(**_: Any) -> None:
+        orders.say_ready()
+        threading.Thread(target=_end_with_bench, args=(orders,), daemon=True).start()
+
+    signals.worker_ready.connect(on_ready)
+    make_app().worker_main(
+        ["worker", "--loglevel=WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    )
+
+
+def _end_with_bench(orders: Orders) -> None:
+    orders.next()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,27 +2,28 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 
-from cli.output import print_json
+from cli.output import Json, show
 from cli.terminal.style import heading, plain_table
 from crucible.errors import InputError
 from crucible.settings import Settings, load
 
-Say = Callable[[str], None]
-Found = tuple[dict[str, str], list[Any], dict[str, Any]]
-"""Facts of the machine, tables, and all figures."""
-Kind = tuple[Callable[[bool, Say], Found], str]
-"""What measures, and what the markers of its figures in a document are called."""
+_KINDS = {
+    "figures": "bench.run",
+    "sandboxes": "bench.sandboxes",
+    "front": "bench.front",
+    "store": "bench.store_scale",
+    "scaling": "bench.scaling",
+}
+"""Which module measures what, by the names that markers in a document have."""
 
-_QUICK_ROUNDS, _ROUNDS = 20, 100
 _SOURCE_TREE = Path(__file__).resolve().parents[2]
 
 
@@ -47,7 +48,7 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="Document in which to replace the figures between its markers."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure the bare limit, a Celery chord and a sweep side by side, on the same programs.
 
@@ -59,81 +60,35 @@ def command(
     Example: crucible bench --quick --json
     """
     _find_bench()
-    document = import_module("bench.document")
-    measure, marks = _kind(sandboxes=sandboxes, front=front, store=store, scaling=scaling)
-    place = getattr(document, marks)
+    tables = import_module("bench.tables")
+    kind = _kind(sandboxes=sandboxes, front=front, store=store, scaling=scaling)
     if write is not None:
-        document.check(write, place)
+        tables.check(write, kind)
     with Console(stderr=True).status("") as status:
-        facts, grids, figures = measure(quick, status.update)
+        measuring = import_module(_KINDS[kind]).report(load(Settings), quick=quick, say=status.update)
+        found = asyncio.run(measuring)
     if write is not None:
-        document.rewrite(write, place, facts, grids)
-    if as_json:
-        print_json(figures)
-        return
-    for grid in grids:
-        Console().print(heading(grid.title))
-        table = plain_table(*grid.columns)
-        for row in grid.rows:
-            table.add_row(*row)
-        Console().print(table)
+        tables.rewrite(write, kind, found)
+    show({"facts": found.facts, **found.figures}, Group(*_tables(found.grids)), as_json=as_json)
 
 
-def _kind(*, sandboxes: bool, front: bool, store: bool, scaling: bool) -> Kind:
-    """What is measured, and the name of the place in the document that it is written to."""
-    asked = [
-        kind
-        for wanted, kind in (
-            (sandboxes, (_sandboxes, "SANDBOXES")),
-            (front, (_front, "FRONT")),
-            (store, (_store, "STORE")),
-            (scaling, (_scaling, "SCALING")),
-        )
-        if wanted
-    ]
-    if len(asked) > 1:
+def _kind(**asked: bool) -> str:
+    """What is measured."""
+    kinds = [name for name, wanted in asked.items() if wanted]
+    if len(kinds) > 1:
         raise InputError(
             "each kind is measured by itself; give one of --sandboxes, --front, --store and --scaling"
         )
-    return asked[0] if asked else (_evaluations, "FIGURES")
+    return kinds[0] if kinds else "figures"
 
 
-def _scaling(quick: bool, say: Say) -> Found:
-    bench = import_module("bench.scaling")
-    facts, found = asyncio.run(bench.run(load(Settings), bench.QUICK if quick else bench.FULL, say))
-    return facts, bench.grids(found), {"facts": facts, **asdict(found)}
-
-
-def _evaluations(quick: bool, say: Say) -> Found:
-    bench, tables = import_module("bench.run"), import_module("bench.tables")
-    found = asyncio.run(bench.run(load(Settings), bench.QUICK if quick else bench.FULL, say))
-    return found.facts, tables.grids(found.figures, found.ratios), asdict(found)
-
-
-def _front(quick: bool, say: Say) -> Found:
-    bench = import_module("bench.front")
-    facts, found = asyncio.run(bench.run(load(Settings), bench.QUICK if quick else bench.FULL, say))
-    ratios = [asdict(each) for each in bench.ratios(found)]
-    return facts, bench.grids(found), {"facts": facts, **asdict(found), "ratios": ratios}
-
-
-def _store(quick: bool, say: Say) -> Found:
-    bench = import_module("bench.store_scale")
-    facts, found = asyncio.run(bench.run(bench.QUICK if quick else bench.FULL, say))
-    info = found.info.model_dump(mode="json")
-    ratios = [asdict(each) for each in bench.ratios(found)]
-    paces = {"closed": found.closed, "let_go": found.let_go}
-    figures = {"facts": facts, "seconds": found.seconds, "store": info, "paces": paces, "ratios": ratios}
-    return facts, bench.grids(found), figures
-
-
-def _sandboxes(quick: bool, say: Say) -> Found:
-    bench, machine = import_module("bench.sandboxes"), import_module("bench.machine")
-    facts = machine.describe_machine()
-    say("running one program in each sandbox, by turns")
-    ways = bench.measure(_QUICK_ROUNDS if quick else _ROUNDS)
-    figures = {"facts": facts, "ways": {name: asdict(way) for name, way in ways.items()}}
-    return facts, bench.grids(ways), figures | {"ratios": [asdict(each) for each in bench.ratios(ways)]}
+def _tables(grids: list[Any]) -> Iterator[RenderableType]:
+    for grid in grids:
+        yield heading(grid.title)
+        table = plain_table(*grid.columns)
+        for row in grid.rows:
+            table.add_row(*row)
+        yield table
 
 
 def _find_bench() -> None:

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.capacity.costs import PARTS, Costs, costs_of
-from bench.capacity.model import SLOTS, Fleet, Load, predict
+from bench.capacity import PARTS, SLOTS, Costs, Fleet, Load, costs_of, predict
 from bench.figures import Measured
 from bench.scaling import needs
 from crucible.errors import PlatformError

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.document import FIGURES, check, markdown, rewrite
 from bench.figures import Figures, Measured, ratios
-from bench.tables import Grid, grids
+from bench.tables import Grid, Report, check, grids, markdown, markers, rewrite
 from crucible.errors import InputError
 
+FIGURES = markers("figures")
 GRID = Grid("Ratios", ("", "measured", "met"), (("sweep / chord", "1.70", "yes"),))
 
 
@@ -42,9 +42,9 @@ def found() -> Figures:
 def test_figures_replace_those_between_the_markers_and_nothing_else(tmp_path: Path):
     document = tmp_path / "benchmarks.md"
     document.write_text(f"# Ours\n\n{FIGURES.begin}\nold\n{FIGURES.end}\n\nThe end.\n")
-    rewrite(document, FIGURES, {"CPU": "a fast one"}, [GRID])
+    rewrite(document, "figures", Report({"CPU": "a fast one"}, [GRID], {}))
     once = document.read_text()
-    rewrite(document, FIGURES, {"CPU": "a fast one"}, [GRID])
+    rewrite(document, "figures", Report({"CPU": "a fast one"}, [GRID], {}))
     assert document.read_text() == once
     assert once.startswith("# Ours\n\n")
     assert once.endswith("\n\nThe end.\n")
@@ -58,12 +58,12 @@ def test_a_document_without_both_markers_is_refused_before_anything_is_measured(
     document = tmp_path / "benchmarks.md"
     document.write_text(text)
     with pytest.raises(InputError, match="figures go between"):
-        check(document, FIGURES)
+        check(document, "figures")
 
 
 def test_a_document_that_is_missing_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="cannot be read"):
-        check(tmp_path / "nowhere.md", FIGURES)
+        check(tmp_path / "nowhere.md", "figures")
 
 
 def test_a_table_in_markdown_has_its_numbers_to_the_right():

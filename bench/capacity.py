@@ -1,16 +1,59 @@
-"""A simulation of the way of evaluations through the parts: who waits for whom, and for how long.
+"""What evaluations take: costs as measured, and a simulation of who waits for whom, and for how long.
 
 Every part is a queue, first come, first served. What it costs the CPU is measured; what a program waits for
 costs a slot of an executor and no CPU.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import simpy
 
-from bench.capacity.costs import SINGLE, Costs
+from bench.figures import Measured
+from bench.measure import CLIENT
+from crucible.errors import PlatformError
+
+EXECUTORS = {"legacy executors": ("executor-1", "executor-2"), "celery executors": ("executor-3",)}
+"""Where programs run; each may use as many cores as it has slots."""
+
+SINGLE = {
+    "flow host": (CLIENT,),
+    "prefect": ("prefect",),
+    "redis": ("redis",),
+    "celery-redis": ("celery-redis",),
+    "legacy workers": ("legacy-worker-1", "legacy-worker-2"),
+    "celery workers": ("celery-worker",),
+}
+"""Parts that use one core each, however much there is to do."""
+
+PARTS: Mapping[str, tuple[str, ...]] = {**SINGLE, **EXECUTORS}
+"""The services of the first worker set by the part they are, the sweeping process for the flow host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """CPU seconds of each part for one evaluation. Those of executors include sandbox and program."""
+
+    cpu_s: Mapping[str, float]
+
+    @property
+    def total_s(self) -> float:
+        """CPU seconds of all parts together."""
+        return sum(self.cpu_s.values())
+
+
+def costs_of(measured: Measured) -> Costs:
+    """What a sweep on one worker set has shown; raises ``PlatformError`` where a part did nothing."""
+    cpu_s = {
+        part: sum(measured.cpu_s.get(each, 0.0) for each in services) / measured.evaluations
+        for part, services in PARTS.items()
+    }
+    idle = [part for part, used in cpu_s.items() if not used]
+    if idle:
+        raise PlatformError(f"{', '.join(idle)}: no CPU time was measured; measure more evaluations")
+    return Costs(cpu_s)
+
 
 SLOTS = {"legacy": 4, "celery": 2}
 """Programs that a worker set runs at once, by leg: two executors of two slots, and one."""

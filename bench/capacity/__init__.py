@@ -1,1 +1,0 @@
-"""What evaluations take: costs as measured, and a simulation of the queues between the parts."""
