@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from statistics import median
-from typing import Any
 
-from bench.corpus import nothing
+from bench.corpus import nothing, settled
 from bench.figures import Ratio
 from bench.flood import Flood, flood
 from bench.lineup import Lineup, lineup_of_its_own
@@ -15,8 +14,7 @@ from bench.machine import describe_machine
 from bench.measure import measure
 from bench.tables import Grid, Report, ratio_grid
 from crucible.ids import new_evaluation_ids, new_sweep_id
-from crucible.models import Classification, Comparison, Evaluation, Observation
-from crucible.models.observation import Outcome
+from crucible.models import Classification, Comparison, Evaluation
 from crucible.settings import Settings
 from crucible.store import Store, Submission
 from deployments.stack import Home
@@ -207,34 +205,23 @@ async def _fill(url: str, number: int) -> None:
         await store.begin_sweep(sweep_id, {})
         for start in range(0, number, _CHUNK):
             numbers = range(start, min(start + _CHUNK, number))
-            ids = new_evaluation_ids(len(numbers))
-            await store.submit([_submission(each, i, sweep_id) for each, i in zip(ids, numbers, strict=True)])
-            await store.settle([_settled(each, i) for each, i in zip(ids, numbers, strict=True)])
+            ids, old = new_evaluation_ids(len(numbers)), list(map(_old, numbers))
+            await store.submit(
+                [Submission(new_id, each, sweep_id) for new_id, each in zip(ids, old, strict=True)]
+            )
+            await store.settle(list(map(_settled, ids, old, numbers)))
             await asyncio.sleep(0)
     finally:
         await store.close()
 
 
-def _submission(evaluation_id: str, number: int, sweep_id: str) -> Submission:
-    return Submission(evaluation_id, Evaluation(id=f"old-{number}", **_of(number), tags=("old",)), sweep_id)
+def _old(number: int) -> Evaluation:
+    language = "ruby" if number % 1000 == 0 else "python"
+    return Evaluation(id=f"old-{number}", language=language, code="print(1)\n" * 20, tags=("old",))
 
 
-def _of(number: int) -> dict[str, Any]:
-    return {"language": "ruby" if number % 1000 == 0 else "python", "code": "print(1)\n" * 20}
-
-
-def _settled(evaluation_id: str, number: int) -> Comparison:
-    kind = Classification.MISMATCH if number % 100 == 0 else Classification.MATCH
-    seen = Observation(
-        outcome=Outcome.OK, exit_code=0, stdout_b64="MQo=", duration_s=0.02, executor="executor-1"
-    )
-    return Comparison(
-        evaluation_id=evaluation_id,
-        name=f"old-{number}",
-        language=str(_of(number)["language"]),
-        classification=kind,
-        legacy=seen,
-        celery=seen,
-        reruns=3 if kind is Classification.MISMATCH else 0,
-        cause="0ld" if kind is Classification.MISMATCH else None,
-    )
+def _settled(evaluation_id: str, old: Evaluation, number: int) -> Comparison:
+    if number % 100:
+        return settled(evaluation_id, old.id, old.language, Classification.MATCH)
+    mismatch = Classification.MISMATCH
+    return settled(evaluation_id, old.id, old.language, mismatch, reruns=3, cause="0ld")

@@ -41,16 +41,8 @@ def running(**settings: str) -> Iterator[str]:
             os.chown(folder, NOBODY, NOBODY)
         port = choose_ports({"port": 0})["port"]
         data = folder / "data"
-        _run(
-            programs / "initdb",
-            "-D",
-            data,
-            "-U",
-            "crucible",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-        )
+        kind = ("--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8")
+        _run(programs / "initdb", "-D", data, "-U", "crucible", *kind)
         given = {
             "listen_addresses": "127.0.0.1",
             "port": str(port),

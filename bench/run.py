@@ -16,17 +16,17 @@ from crucible.settings import Settings
 Say = Callable[[str], None]
 
 _WARM_UP = 24
+_EACH_SIZE = 1500
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much is measured; a size thrice, or less where that is above ``each_size`` evaluations."""
+    """How much is measured; a size thrice, or less where that is above ``_EACH_SIZE`` evaluations."""
 
     rounds: int
     algorithms: int
     nothing: int
     sizes: tuple[int, ...]
-    each_size: int = 1500
 
 
 FULL = Extent(rounds=3, algorithms=800, nothing=800, sizes=(100, 500, 1000, 5000))
@@ -86,7 +86,7 @@ async def _sizes(lineup: Lineup, extent: Extent, say: Say) -> dict[int, list[Mea
     found: dict[int, list[Measured]] = {}
     for size in extent.sizes:
         found[size] = []
-        for _ in range(max(1, min(3, extent.each_size // size))):
+        for _ in range(max(1, min(3, _EACH_SIZE // size))):
             say(f"sweep of {size:,} that do nothing")
             async with lineup.sweep() as contender:
                 await measure(contender, lineup.folder, nothing(), _WARM_UP)

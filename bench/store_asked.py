@@ -5,16 +5,18 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+from bench.corpus import settled
 from bench.store_fill import BIG_SWEEP, OPEN, Filling
 from crucible.ids import new_evaluation_ids
-from crucible.models import Classification, Comparison, Evaluation, Observation
-from crucible.models.observation import Outcome
+from crucible.models import Classification, Evaluation
 from crucible.store import Store, Submission
 from crucible.store.listing import EvaluationFilter
 
 Question = Callable[[], Awaitable[object]]
 
 _BATCH = 20
+_NAME = "of-the-bench"
+_PAGE = 51
 _LISTS: dict[str, dict[str, Any]] = {
     "list: newest": {},
     "list: settled": {"status": "settled"},
@@ -35,11 +37,10 @@ _LISTS: dict[str, dict[str, Any]] = {
 
 
 class Asked:
-    """A filled store, and questions to it; lists ask for ``page`` rows."""
+    """A filled store, and questions to it."""
 
     def __init__(self, store: Store, filling: Filling, chance: Random) -> None:
         self.store = store
-        self.page = 51
         self._filling, self._chance = filling, chance
         self._entered: list[str] = []
 
@@ -55,11 +56,11 @@ class Asked:
             "load 20": lambda: self.store.load([self._any() for _ in range(_BATCH)]),
             **{name: self._list(**wanted) for name, wanted in _LISTS.items()},
             "list: of a day": self._list_of_a_day,
-            "list: page 1000": lambda: listing.evaluations(EvaluationFilter(), self._any(), self.page),
-            "list: sweeps": lambda: listing.sweeps(None, self.page),
+            "list: page 1000": lambda: listing.evaluations(EvaluationFilter(), self._any(), _PAGE),
+            "list: sweeps": lambda: listing.sweeps(None, _PAGE),
             "ledger of a large sweep": lambda: self.store.counts(BIG_SWEEP),
             "rollout: status": books.status,
-            "rollout: mismatches": lambda: books.mismatches(0, "", self.page),
+            "rollout: mismatches": lambda: books.mismatches(0, "", _PAGE),
             "rollout: unconfirmed": lambda: books.unconfirmed(100),
             "rollout: reference": books.random_reference,
             "rollout: log": lambda: books.history(100),
@@ -67,9 +68,7 @@ class Asked:
             "janitor: owners": ownership.owners,
             "janitor: in hand": lambda: ownership.in_hand("host-of-old", old, 200),
             "sweep: unsettled": lambda: self.store.unsettled(BIG_SWEEP, 100),
-            "sweep: mismatches": lambda: self.store.page(
-                BIG_SWEEP, [Classification.MISMATCH], None, self.page
-            ),
+            "sweep: mismatches": lambda: self.store.page(BIG_SWEEP, [Classification.MISMATCH], None, _PAGE),
             "recorded traffic": self._recorded,
         }
 
@@ -77,12 +76,12 @@ class Asked:
         return self._filling.id_of(self._chance.randrange(self._filling.number - OPEN))
 
     def _list(self, **wanted: Any) -> Question:
-        return lambda: self.store.listing.evaluations(EvaluationFilter(**wanted), None, self.page)
+        return lambda: self.store.listing.evaluations(EvaluationFilter(**wanted), None, _PAGE)
 
     async def _list_of_a_day(self) -> object:
         until = datetime.now(UTC) - timedelta(days=self._chance.randrange(1, 80))
         wanted = EvaluationFilter(since=until - timedelta(days=1), until=until)
-        return await self.store.listing.evaluations(wanted, None, self.page)
+        return await self.store.listing.evaluations(wanted, None, _PAGE)
 
     async def _recorded(self) -> object:
         return [each async for each in self.store.recorded(1)]
@@ -92,24 +91,12 @@ class Asked:
         await self.store.submit([_submission(each) for each in self._entered])
 
     async def _settle(self) -> None:
-        await self.store.settle([_match(each) for each in self._entered])
+        match, waited_s = Classification.MATCH, {"legacy": 0.01, "celery": 0.01}
+        await self.store.settle(
+            [settled(each, _NAME, "python", match, waited_s=waited_s) for each in self._entered]
+        )
 
 
 def _submission(evaluation_id: str) -> Submission:
-    program = Evaluation(id="of-the-bench", language="python", code="print(1)\n" * 30, tags=("nightly",))
+    program = Evaluation(id=_NAME, language="python", code="print(1)\n" * 30, tags=("nightly",))
     return Submission(evaluation_id, program, is_traffic=True)
-
-
-def _match(evaluation_id: str) -> Comparison:
-    seen = Observation(
-        outcome=Outcome.OK, exit_code=0, stdout_b64="MQo=", duration_s=0.02, executor="executor-1"
-    )
-    return Comparison(
-        evaluation_id=evaluation_id,
-        name="of-the-bench",
-        language="python",
-        classification=Classification.MATCH,
-        legacy=seen,
-        celery=seen,
-        waited_s={"legacy": 0.01, "celery": 0.01},
-    )

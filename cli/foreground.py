@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from types import FrameType
@@ -68,13 +68,22 @@ def _ended_by_signals(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] |
             raise SystemExit(128 + number)
         loop.call_soon_threadsafe(task.cancel)
 
-    # What was started under nohup wants to outlive its terminal.
-    kept = {number: signal.getsignal(number) for number in _ENDINGS}
-    handled = [number for number, handler in kept.items() if handler is not signal.SIG_IGN]
-    for number in handled:
-        signal.signal(number, end)
-    try:
+    with endings_handled(end):
         yield received
+
+
+@contextmanager
+def endings_handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have ``handler`` called for Ctrl-C, SIGTERM and SIGHUP meanwhile, but for those that are ignored.
+
+    What was started under nohup wants to outlive its terminal.
+    """
+    kept = {number: signal.getsignal(number) for number in _ENDINGS}
+    handled = [number for number, former in kept.items() if former is not signal.SIG_IGN]
+    for number in handled:
+        signal.signal(number, handler)
+    try:
+        yield
     finally:
         for number in handled:
             signal.signal(number, kept[number])

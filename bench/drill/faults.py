@@ -1,9 +1,12 @@
-"""What can be wrong with executor-3, and the door in front of it through which that is put in."""
+"""An executor-3 of the drill's own, what can be wrong with it, and the door through which that is put in."""
 
+import asyncio
 import base64
+import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from enum import StrEnum
 from http import HTTPStatus
 
@@ -15,10 +18,35 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bench.drill.serving import serving
+from deployments.stack import Home
+from deployments.stack.ports import choose_ports
+from deployments.stack.service import Answers, ServiceSpec, Tier
+from deployments.stack.supervisor import Supervisor
 
 _PASSED_ON = ("authorization", "content-type", "accept")
 _MORE_THAN_ANY_RUN_S = 120.0
+_READY_WITHIN_S = 60.0
+
+
+@asynccontextmanager
+async def own_executor(name: str, token: str, home: Home) -> AsyncIterator[str]:
+    """The URL of an executor that runs until the end; raises ``StackError`` when it does not get ready."""
+    port = choose_ports({"executor": 0})["executor"]
+    url = f"http://127.0.0.1:{port}"
+    settings = {"NAME": name, "HOST": "127.0.0.1", "PORT": str(port), "TOKEN": token}
+    service = ServiceSpec(
+        name=name,
+        argv=(sys.executable, "-P", "-m", "executors.service"),
+        environment=os.environ | {f"CRUCIBLE_EXECUTOR_{key}": value for key, value in settings.items()},
+        ready=Answers(f"{url}/health"),
+        tier=Tier.EXECUTORS,
+    )
+    supervisor = Supervisor([service], home, lambda *_change: None)
+    try:
+        await supervisor.start(_READY_WITHIN_S)
+        yield url
+    finally:
+        await supervisor.stop()
 
 
 class Fault(StrEnum):
@@ -53,7 +81,7 @@ class Door:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             config = uvicorn.Config(app, access_log=False, log_level="warning")
-            async with self._executor, serving(config, listener):
+            async with self._executor, _serving(config, listener):
                 yield
 
     async def _pass_on(self, request: Request) -> Response:
@@ -83,3 +111,22 @@ def _spoiled(body: bytes, fault: Fault) -> bytes:
         case _:
             observation.update(outcome="nonzero_exit", exit_code=1)
     return orjson.dumps(observation)
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to whoever runs the loop."""
+        yield
+
+
+@asynccontextmanager
+async def _serving(config: uvicorn.Config, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve on ``listener`` until the end."""
+    server = _Server(config)
+    running = asyncio.create_task(server.serve([listener]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await running

@@ -10,15 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_urlsafe
 
-from bench.drill.executor import own_executor
-from bench.drill.faults import Door, Fault
+from bench.drill.faults import Door, Fault, own_executor
 from bench.drill.findings import Findings, Strike
 from bench.drill.traffic import Traffic, traffic_to
 from crucible.errors import GateRefused, PlatformError
 from crucible.rollout.stage import Stage
 from crucible.settings import Settings, load
 from crucible.store import Store
-from deployments.stack import StackState, running_stack
+from deployments.stack import Home, StackState, running_stack
 
 Say = Callable[[str], None]
 
@@ -191,7 +190,9 @@ async def _stack(folder: Path, say: Say) -> AsyncIterator[tuple[StackState, Door
     os.environ.update({"CRUCIBLE_WORKER_RETRY_S": "1", "CRUCIBLE_FLOW_MAX_FAULTS": "2"})
     say("starting a stack")
     async with AsyncExitStack() as exits:
-        url = await exits.enter_async_context(own_executor("executor-3", token, folder / "executor-3.log"))
+        home = Home.at(folder / "executor-3")
+        home.create()
+        url = await exits.enter_async_context(own_executor("executor-3", token, home))
         door = Door(url)
         await exits.enter_async_context(door.open())
         os.environ.update({"CRUCIBLE_EXECUTOR_3_URL": door.url, "CRUCIBLE_EXECUTOR_TOKEN": token})

@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -21,12 +20,7 @@ from crucible.store import Store
 app = typer.Typer(help="Make corpora from data sets, and from what came in.")
 
 
-class DataSet(StrEnum):
-    """The data sets that can be imported."""
-
-    HUMANEVAL = "humaneval"
-    MBPP = "mbpp"
-    HUMANEVAL_X = "humaneval-x"
+DataSet = Literal["humaneval", "mbpp", "humaneval-x"]
 
 
 @app.command("import")

@@ -1,7 +1,6 @@
 """``crucible dlq``: dead letters, which are what a leg has given up delivering."""
 
-from enum import StrEnum
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
@@ -24,17 +23,10 @@ answered, as when it takes its worker with it. Each letter has the reason, and t
 )
 
 
-class OfLeg(StrEnum):
-    """The legs, as options name them."""
-
-    LEGACY = "legacy"
-    CELERY = "celery"
-
-
 @app.command("list")
 def list_letters(
     *,
-    leg: Annotated[OfLeg | None, typer.Option(help="Those of one leg alone.")] = None,
+    leg: Annotated[Leg | None, typer.Option(help="Those of one leg alone.")] = None,
     as_json: Json = False,
 ) -> None:
     """List dead letters, the oldest first, each leg's newest 10,000. Exit 0, whether there are any or not.
@@ -42,7 +34,7 @@ def list_letters(
     Example: crucible dlq list --leg celery
     """
     with letter_box(load(Settings)) as box:
-        found = list(box.letters(cast("Leg | None", leg and leg.value)))
+        found = list(box.letters(leg))
     view = letters_table(found) if found else "no dead letters"
     show({"letters": [letter_document(each) for each in found]}, view, as_json=as_json)
 

@@ -2,34 +2,26 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from cli.exits import Exit
+from cli.foreground import endings_handled
 from cli.output import Json
 from cli.programs import Language, Stdin, language_of, read_text
 from cli.terminal.evaluate_view import render_observation
 from crucible.errors import InputError, PlatformError
 from crucible.models import Observation
 
-_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Sandbox(StrEnum):
-    """The sandboxes there are."""
-
-    PROCESS = "process"
-    DOCKER = "docker"
+Sandbox = Literal["process", "docker"]
 
 
 def command(
@@ -43,7 +35,7 @@ def command(
     ] = None,
     language: Language = None,
     stdin: Stdin = None,
-    sandbox: Annotated[Sandbox, typer.Option(help="What isolates it.")] = Sandbox.PROCESS,
+    sandbox: Annotated[Sandbox, typer.Option(help="What isolates it.")] = "process",
     as_json: Json = False,
 ) -> None:
     """Run one program in a sandbox and print what was seen. Exit 0 when an observation was made.
@@ -75,7 +67,7 @@ def _observed(order: bytes, sandbox: Sandbox) -> bytes:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "CRUCIBLE_EXECUTOR_SANDBOX": sandbox.value},
+        env={**os.environ, "CRUCIBLE_EXECUTOR_SANDBOX": sandbox},
         start_new_session=True,  # signals reach it through us, and once
     )
     with runner, _forwarding(runner) as received:
@@ -101,9 +93,5 @@ def _forwarding(runner: subprocess.Popen[bytes]) -> Iterator[list[int]]:
         received.append(number)
         runner.send_signal(number)
 
-    kept = {number: signal.signal(number, forward) for number in _ENDINGS}
-    try:
+    with endings_handled(forward):
         yield received
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)

@@ -14,6 +14,7 @@ from crucible.report.visible import clip, visible, visible_text
 from crucible.store import LedgerRow
 
 _WHEN = "%Y-%m-%d %H:%M:%S"
+_OF_RUN = ("run_id", "language", "code", "stdin", "limits", "reply_to")
 
 
 def letters_table(letters: Iterable[Opened]) -> Table:
@@ -56,15 +57,7 @@ def whole_document(opened: Opened, state: LedgerRow | None) -> dict[str, Any]:
     return {
         **letter_document(opened),
         "payload_b64": b64encode(opened.letter.payload).decode(),
-        "run": run
-        and {
-            "run_id": run.run_id,
-            "language": run.language,
-            "code": run.code,
-            "stdin": run.stdin,
-            "limits": run.limits,
-            "reply_to": run.reply_to,
-        },
+        "run": run and {name: getattr(run, name) for name in _OF_RUN},
         "evaluation": state
         and {
             "id": state.id,

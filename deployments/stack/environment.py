@@ -3,7 +3,6 @@
 import os
 import re
 import sysconfig
-from collections.abc import Mapping
 from pathlib import Path
 
 import crucible
@@ -35,7 +34,7 @@ def for_executor(number: int) -> dict[str, str]:
     }
 
 
-def import_path(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def import_path() -> dict[str, str]:
     """``PYTHONPATH`` for a process that must import this Crucible, from wherever it is started.
 
     Needed when it runs from its source tree without being installed.
@@ -43,4 +42,4 @@ def import_path(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     root = Path(crucible.__file__).parent.parent
     if root == Path(sysconfig.get_path("purelib")):
         return {}
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(root), environment.get("PYTHONPATH")]))}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))}

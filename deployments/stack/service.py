@@ -11,7 +11,7 @@ import httpx
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-READY_LINE = "CRUCIBLE_READY"
+_READY_LINE = b"CRUCIBLE_READY"
 _ANSWER_S = 2.0
 
 
@@ -34,17 +34,14 @@ class Answers:
         return await fault_of(self.url) is None
 
 
-@dataclass(frozen=True, slots=True)
 class Prints:
-    """A process that says so, with ``line`` on a line of its own on standard output."""
-
-    line: str = READY_LINE
+    """A process that says so, with ``CRUCIBLE_READY`` on a line of its own on standard output."""
 
     async def holds(self, output: Path, start: int, /) -> bool:
         """Whether it has said so since it was started."""
         with output.open("rb") as log:
             log.seek(start)
-            return self.line.encode() in log.read().splitlines()
+            return _READY_LINE in log.read().splitlines()
 
 
 class Tier(IntEnum):

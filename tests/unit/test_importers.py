@@ -4,7 +4,7 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner
@@ -159,7 +159,7 @@ def test_a_record_of_something_else_is_told(
 
 
 def test_the_command_offers_every_importer() -> None:
-    assert {data_set.value for data_set in DataSet} == set(IMPORTERS)
+    assert set(get_args(DataSet)) == set(IMPORTERS)
 
 
 def test_the_command_prints_a_corpus(tmp_path: Path) -> None:
