@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from math import ceil
 from statistics import median
 
@@ -206,9 +207,7 @@ async def _fill(url: str, number: int) -> None:
         for start in range(0, number, _CHUNK):
             numbers = range(start, min(start + _CHUNK, number))
             ids, old = new_evaluation_ids(len(numbers)), list(map(_old, numbers))
-            await store.submit(
-                [Submission(new_id, each, sweep_id) for new_id, each in zip(ids, old, strict=True)]
-            )
+            await store.submit(list(map(Submission, ids, old, repeat(sweep_id))))
             await store.settle(list(map(_settled, ids, old, numbers)))
             await asyncio.sleep(0)
     finally:

@@ -9,27 +9,15 @@ from pydantic import ValidationError
 from crucible.errors import InputError
 from crucible.models import Evaluation, Limits
 from crucible.models.evaluation import MAX_PROGRAM_BYTES
+from executors.languages import LANGUAGES
 
 Language = Annotated[
     str | None, typer.Option(metavar="NAME", help="Its language; told by the file's ending when not given.")
 ]
 Stdin = Annotated[Path | None, typer.Option(metavar="FILE", help="File to give it as standard input.")]
 
-_LANGUAGE_OF = {
-    ".py": "python",
-    ".js": "javascript",
-    ".mjs": "javascript",
-    ".sh": "bash",
-    ".c": "c",
-    ".cc": "cpp",
-    ".cpp": "cpp",
-    ".cxx": "cpp",
-    ".java": "java",
-    ".go": "go",
-    ".rs": "rust",
-    ".rb": "ruby",
-    ".pl": "perl",
-}
+_LANGUAGE_OF = {Path(language.source).suffix: name for name, language in LANGUAGES.items()}
+_LANGUAGE_OF |= {".mjs": "javascript", ".cc": "cpp", ".cxx": "cpp"}
 _NAME_LENGTH = 200
 
 

@@ -145,25 +145,8 @@ def _executor(wiring: Wiring, number: int, name: str) -> ServiceSpec:
 
 
 def _worker(wiring: Wiring, name: str, module: str, settings: dict[str, str]) -> ServiceSpec:
-    return ServiceSpec(
-        name=name,
-        argv=_module(module),
-        environment={
-            **wiring.inherited,
-            **settings,
-            **_executor_urls(wiring),
-            "CRUCIBLE_REDIS_URL": wiring.urls["redis"],
-            "CRUCIBLE_TRACE_URL": wiring.urls["api"],
-            "CRUCIBLE_EXECUTOR_TOKEN": wiring.credentials.executor_token,
-            "CRUCIBLE_WORKER_NAME": name,
-            **_metrics(wiring, name),
-        },
-        ready=Prints(),
-        tier=Tier.WORKERS,
-        niceness=_WORKERS_NICENESS,
-        url=wiring.urls[name],
-        after=wiring.own_redises,
-    )
+    environment = {**wiring.inherited, **settings, **_servers(wiring)}
+    return _watched(wiring, name, _module(module), environment, Tier.WORKERS, _WORKERS_NICENESS)
 
 
 def _api(wiring: Wiring, name: str, *, passing: bool) -> ServiceSpec:
@@ -186,17 +169,32 @@ def _api(wiring: Wiring, name: str, *, passing: bool) -> ServiceSpec:
 
 
 def _flows(wiring: Wiring, name: str) -> ServiceSpec:
+    api_url = f"{wiring.gateway_url}/api" if wiring.gateway_url else wiring.urls["api"]
+    environment = {"CRUCIBLE_API_URL": api_url, **_flow_environment(wiring)}
+    return _watched(wiring, name, _module("flows.serving", _WITH_CONTROLLER), environment, Tier.DOORS)
+
+
+def _watched(
+    wiring: Wiring,
+    name: str,
+    argv: tuple[str, ...],
+    environment: Mapping[str, str],
+    tier: Tier,
+    niceness: int = 0,
+) -> ServiceSpec:
+    """A service that says when it is ready, and serves nothing but its metrics."""
     return ServiceSpec(
         name=name,
-        argv=_module("flows.serving", _WITH_CONTROLLER),
+        argv=argv,
         environment={
-            "CRUCIBLE_API_URL": f"{wiring.gateway_url}/api" if wiring.gateway_url else wiring.urls["api"],
-            **_flow_environment(wiring),
+            **environment,
             "CRUCIBLE_WORKER_NAME": name,
-            **_metrics(wiring, name),
+            "CRUCIBLE_METRICS_HOST": LOOPBACK,
+            "CRUCIBLE_METRICS_PORT": str(wiring.ports[name]),
         },
         ready=Prints(),
-        tier=Tier.DOORS,
+        tier=tier,
+        niceness=niceness,
         url=wiring.urls[name],
         after=wiring.own_redises,
     )
@@ -242,24 +240,21 @@ def _flow_environment(wiring: Wiring) -> dict[str, str]:
         **links,
         **wiring.inherited,
         **prefect_client_environment(wiring.home.root, urls["prefect"]),
+        **_servers(wiring),
         "CRUCIBLE_DATABASE_URL": wiring.database_url,
-        "CRUCIBLE_REDIS_URL": urls["redis"],
         "CRUCIBLE_CELERY_REDIS_URL": urls["celery-redis"],
         "CRUCIBLE_PREFECT_API_URL": urls["prefect"],
-        "CRUCIBLE_TRACE_URL": urls["api"],
-        "CRUCIBLE_EXECUTOR_TOKEN": wiring.credentials.executor_token,
-        **_executor_urls(wiring),
     }
 
 
-def _metrics(wiring: Wiring, name: str) -> dict[str, str]:
-    """Where a service that serves nothing else shows its metrics."""
-    return {"CRUCIBLE_METRICS_HOST": LOOPBACK, "CRUCIBLE_METRICS_PORT": str(wiring.ports[name])}
-
-
-def _executor_urls(wiring: Wiring) -> dict[str, str]:
-    """Which executor is where, so that messages call them by their names."""
-    return {f"CRUCIBLE_EXECUTOR_{number}_URL": wiring.urls[name] for number, name in enumerate(EXECUTORS, 1)}
+def _servers(wiring: Wiring) -> dict[str, str]:
+    """What everybody is told who works on evaluations: of executors, so that messages call them by name."""
+    return {
+        **{f"CRUCIBLE_EXECUTOR_{number}_URL": wiring.urls[name] for number, name in enumerate(EXECUTORS, 1)},
+        "CRUCIBLE_REDIS_URL": wiring.urls["redis"],
+        "CRUCIBLE_TRACE_URL": wiring.urls["api"],
+        "CRUCIBLE_EXECUTOR_TOKEN": wiring.credentials.executor_token,
+    }
 
 
 def _module(name: str, *arguments: str) -> tuple[str, ...]:

@@ -5,15 +5,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from crucible.settings import Settings
+from pydantic_settings import BaseSettings
+
+from crucible import settings as of_parts
+from crucible.errors import SettingsError
+from crucible.settings import ExecutorSettings, Settings, load
+from crucible.store.database import parse
+from crucible.telemetry import settings as of_telemetry
 from deployments.stack.catalogue import Wiring, services_of
-from deployments.stack.checks import check_settings
 from deployments.stack.environment import inherited
 from deployments.stack.gateway import find_nginx
 from deployments.stack.home import Credentials, Home, credentials_of
 from deployments.stack.parts import EXECUTORS, External, find_parts, numbered, without_password, worker_sets
 from deployments.stack.service import ServiceSpec
 from deployments.stack.state import ServiceState, ServiceStatus, StackState
+
+_KINDS = [
+    kind
+    for module in (of_parts, of_telemetry)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, BaseSettings) and kind not in (BaseSettings, Settings)
+]
+_REDIS_URLS = ("redis://", "rediss://", "unix://")
+_HTTP_URLS = ("http://", "https://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +57,7 @@ def plan_passing_stack(settings: Settings, home: Home) -> Plan:
 
 
 def _planned(settings: Settings, home: Home, *, passing: bool) -> Plan:
-    check_settings(settings)
+    _check(settings)
     credentials = _own_or_set(settings, credentials_of(home))
     nginx = None if passing else find_nginx()
     parts = find_parts(settings, credentials.redis_password, _lasting_parts(nginx, passing=passing))
@@ -65,6 +79,27 @@ def _planned(settings: Settings, home: Home, *, passing: bool) -> Plan:
         _status(each.name, ServiceState.EXTERNAL, without_password(each.url)) for each in parts.externals
     ]
     return Plan(services, parts.externals, _first_state(wiring, tuple(statuses)))
+
+
+def _check(settings: Settings) -> None:
+    """Look at every setting before anything is started: a wrong one is told at once, and by its name."""
+    for kind in _KINDS:
+        load(kind)
+    for number in range(1, len(EXECUTORS) + 1):
+        load(ExecutorSettings, f"CRUCIBLE_EXECUTOR_{number}_")
+    if settings.database_url:
+        parse(settings.database_url)
+    for name in ("redis_url", "celery_redis_url"):
+        _check_url(name, getattr(settings, name), _REDIS_URLS)
+    executors = (f"executor_{number}_url" for number in range(1, len(EXECUTORS) + 1))
+    for name in ("prefect_api_url", "prefect_url", "gateway_url", *executors):
+        _check_url(name, getattr(settings, name), _HTTP_URLS)
+
+
+def _check_url(name: str, url: str | None, beginnings: tuple[str, ...]) -> None:
+    if url and not url.startswith(beginnings):
+        shown = without_password(url)
+        raise SettingsError(f"CRUCIBLE_{name.upper()}={shown}: must begin with {' or '.join(beginnings)}")
 
 
 def _lasting_parts(nginx: str | None, *, passing: bool) -> tuple[str, ...]:
