@@ -191,13 +191,12 @@ async def test_places_are_bounded_whether_reserved_or_taken() -> None:
 
 async def test_closing_waits_for_flow_runs_and_cancels_those_that_take_too_long() -> None:
     bench = Bench()
-    loop = asyncio.create_task(bench.batcher.run())
+    bench.batcher.open(BackgroundServices())
     (evaluation_id,) = bench.put(1)
     (run,) = await bench.has(1)
     run.start()
-    loop.cancel()
     closing = asyncio.create_task(bench.batcher.close(within_s=60))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
     assert not closing.done()
     closing.cancel()
     await bench.batcher.close(within_s=0)
@@ -227,7 +226,8 @@ async def test_when_all_that_waited_is_withdrawn_the_next_to_come_starts_as_ever
 @pytest.mark.parametrize("steps", range(4))
 async def test_it_ends_when_it_is_cancelled_just_as_company_comes(steps: int) -> None:
     bench = Bench(gather_s=3600)
-    loop = asyncio.create_task(bench.batcher.run())
+    background = BackgroundServices()
+    bench.batcher.open(background)
     bench.put(1)
     (run,) = await bench.has(1)
     run.start()
@@ -236,9 +236,8 @@ async def test_it_ends_when_it_is_cancelled_just_as_company_comes(steps: int) ->
     bench.put(1)
     for _ in range(steps):
         await asyncio.sleep(0)
-    loop.cancel()
-    _, going_on = await asyncio.wait({loop}, timeout=5)
+    ending = asyncio.create_task(background.aclose())
+    _, going_on = await asyncio.wait({ending}, timeout=5)
     run.end.set()
     await bench.batcher.close(within_s=5)
-    loop.cancel()
     assert not going_on
