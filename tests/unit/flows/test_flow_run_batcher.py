@@ -225,8 +225,7 @@ async def test_when_all_that_waited_is_withdrawn_the_next_to_come_starts_as_ever
 
 @pytest.mark.parametrize("steps", range(4))
 async def test_it_ends_when_it_is_cancelled_just_as_company_comes(steps: int) -> None:
-    bench = Bench(gather_s=3600)
-    background = BackgroundServices()
+    bench, background = Bench(gather_s=3600), BackgroundServices()
     bench.batcher.open(background)
     bench.put(1)
     (run,) = await bench.has(1)
