@@ -68,7 +68,7 @@ async def embedded_controller(endpoints: Endpoints) -> AsyncIterator[None]:
     """
     stopping, working = asyncio.Event(), asyncio.Event()
     # A task of its own: flows find their host by the context of the task that runs them.
-    running = asyncio.create_task(control(endpoints, stopping, working.set))
+    running = asyncio.create_task(control(endpoints, stopping, working.set, embedded=True))
     begun = asyncio.create_task(working.wait())
     await asyncio.wait({running, begun}, return_when=asyncio.FIRST_COMPLETED)
     begun.cancel()
@@ -80,14 +80,20 @@ async def embedded_controller(endpoints: Endpoints) -> AsyncIterator[None]:
         await running
 
 
-async def control(endpoints: Endpoints, stopping: asyncio.Event, on_working: Callable[[], object]) -> None:
+async def control(
+    endpoints: Endpoints,
+    stopping: asyncio.Event,
+    on_working: Callable[[], object],
+    *,
+    embedded: bool = False,
+) -> None:
     """Do the duties that this process has the leases of, until ``stopping``.
 
     To be called inside ``prefect_session``. Raises
     ``StoreError`` or ``ServiceUnavailable`` when it cannot begin.
     """
     async with (
-        flow_host(endpoints, _PROCESS) as host,
+        flow_host(endpoints, _PROCESS, embedded=embedded) as host,
         aclosing(EventReader(endpoints.redis_url)) as events,
         aclosing(Confirmation(host, events)) as confirmation,
         flow_runs_batched(host, FINISH_WITHIN_S) as batcher,

@@ -13,7 +13,7 @@ from tests.support.command_line import CommandLine
 from tests.support.planted_faults import Planted, PlantedFaults
 from tests.support.stacks import client_of, stack_up
 
-PROCESSES = {"api", "flows", "legacy-worker-1", "legacy-worker-2", "celery-worker"}
+PROCESSES = {"api", "flows", "controller", "legacy-worker-1", "legacy-worker-2", "celery-worker"}
 BACK_WITHIN_S = 15.0
 """The bound of most services; a report is two seconds old at most."""
 PATIENCE_S = 180.0
@@ -114,7 +114,8 @@ def test_the_metrics_of_each_process_have_counted_it(client: httpx.Client, state
     known = services(client)
     assert known
     for name in PROCESSES:
-        page = client.get("/metrics").text if name == "api" else httpx.get(urls[name], timeout=60).text
+        url = urls["flows" if name == "controller" else name]  # it is embedded there
+        page = client.get("/metrics").text if name == "api" else httpx.get(url, timeout=60).text
         counted = samples(page, "crucible_background_failures_total")
         well = samples(page, "crucible_background_well")
         for each in known:
@@ -141,7 +142,7 @@ def test_what_is_posted_afterwards_is_settled(client: httpx.Client) -> None:
 
 def test_the_status_says_so_in_words_and_for_machines(home: CommandLine) -> None:
     said = home.run("status").stdout
-    assert "background services of 5 processes" in " ".join(said.split())
+    assert "background services of 6 processes" in " ".join(said.split())
     document = home.run("status", "--json").document
     assert document["readiness"]["missing"] == {}
     assert {each["process"].partition("@")[0] for each in document["readiness"]["services"]} == PROCESSES
