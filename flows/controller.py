@@ -38,6 +38,7 @@ FINISH_WITHIN_S = 2.0
 """Nobody waits here for flow runs: another controller goes on with them."""
 
 _LEAST_BOUND_S = 15.0
+_LEASES_BOUND_S = 30.0
 _FOLLOWING_BOUND_S = 60.0
 _ASK_AGAIN_S = 1.0
 """How often a controller without a lease looks whether it has it now, at least."""
@@ -103,7 +104,7 @@ async def control(
             host.store.duties, host.lease.owner, [each.name for each in duties], host.settings.lease_s
         )
         kept = dict(_services(leases, duties))
-        host.background.every(leases.renew_every_s, _LEASES, leases.renew)
+        host.background.every(leases.renew_every_s, _LEASES, leases.renew, bound_s=_LEASES_BOUND_S)
         host.background.keep(_FOLLOWING, confirmation.follow, bound_s=_FOLLOWING_BOUND_S, required=False)
         for name, (loop, bound_s) in kept.items():
             host.background.keep(name, loop, bound_s=bound_s, required=False)
