@@ -14,13 +14,13 @@ from tests.support.groups import write_down
 NEEDS = {"crucible": "stack", "drifted": "stack", "daemon": "docker", "browser": "browser"}
 """The mark of a test by a fixture that it uses, of those in a conftest.py."""
 
-SHARED = {"crucible": "shared stack", "drifted": "drifted stack"}
+SHARED = {"crucible": "shared stack", "drifted": "drifted stack", "images": "images"}
 """The group of a test by such a fixture."""
 
 _SHOWN_AT_MOST = 20
 """Bytes of a parameter, in a test's id."""
 
-LONGEST_FIRST = ("test_composition", SHARED["crucible"], "test_drill", "test_parity_sweep", "test_runbook")
+LONGEST_FIRST = (SHARED["images"], SHARED["crucible"], "test_drill", "test_parity_sweep", "test_runbook")
 """Groups that begin first, for nothing would be left to do beside one of them at the end."""
 
 
