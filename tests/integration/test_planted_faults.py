@@ -18,7 +18,7 @@ BACK_WITHIN_S = 15.0
 """The bound of most services; a report is two seconds old at most."""
 PATIENCE_S = 180.0
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
