@@ -17,7 +17,6 @@ ALLOWED = {
     "cli/foreground.py run": "one command; the main thread waits for it and raises what it raises",
     "cli/reproducing.py _reproduced": "one flow; the command waits for it",
     "cli/sweeping.py _swept": "one flow; the command waits for it",
-    "crucible/telemetry/outbox.py Outbox.__init__": "spans: what cannot be written is dropped and counted",
     "deployments/stack/supervisor.py Supervisor.start": "start waits for these, and fails with them",
     "deployments/stack/supervisor.py seen_through": "one piece of work; the caller waits for it",
     "executors/run_once.py _ended_by_signals": "one program; the caller waits for it",
@@ -42,7 +41,6 @@ ALLOWED = {
     "tasks/exchange.py Exchange._resend_later": "one message; its deadline is watched",
     "tasks/exchange.py Exchange.ask": "one message; the caller waits for it",
     "tasks/resilience/breaker.py Breaker._begin_probe": "one probe, which lasts no longer than its place",
-    "tasks/span_mover.py SpanMover.run": "the two halves of a background service, which fails with either",
     "tasks/withdrawal.py see_through": "one piece of work; the caller waits for it",
 }
 """What may start a task or a thread: work that has an end, and whose failure somebody sees."""
