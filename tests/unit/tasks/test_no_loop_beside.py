@@ -29,7 +29,7 @@ ALLOWED = {
     "flows/duties/confirmation.py Confirmation.round": "the halves of one round, which fails with either",
     "flows/endings.py call_on_ending": "waits for one signal; there is nothing that could fail",
     "flows/evaluate.py seen_through": "the legs of one flow, which waits for them",
-    "flows/flow_run_batcher.py FlowRunBatcher._run": "one flow run; its failure is logged, and its batch halved",
+    "flows/flow_run_batcher.py FlowRunBatcher._run": "one flow run; its failure is logged",
     "flows/flow_runs.py FlowRuns.run": "the body of one flow run, which waits for it",
     "flows/serving.py _work": "Prefect's worker itself: the process ends with it",
     "flows/sweep.py _run_all": "batches of one flow, which waits for them",
