@@ -84,7 +84,8 @@ def loading(server: Valkey) -> Iterator[None]:
             yield
         finally:
             client.config_set("key-load-delay", 0)
-            patiently(lambda: _answers(client, ""))
+            server.stop()
+            server.start()
 
 
 @contextmanager
