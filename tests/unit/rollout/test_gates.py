@@ -80,7 +80,7 @@ def test_a_rule_within_its_budget_passes_and_an_expired_one_blocks_as_long_as_it
 
 
 @pytest.mark.parametrize(("uses", "is_known"), [(10, True), (34, True), (200, False)])
-def test_what_a_rule_has_to_go_is_told_unless_no_number_of_pairs_would_do(uses: int, is_known: bool) -> None:
+def test_what_a_rule_has_to_go_is_told_unless_no_number_would_do(uses: int, *, is_known: bool) -> None:
     gate = judged(inputs(rule_uses={"addresses": uses})).gate("rules")
     assert (gate.numbers["pairs_to_go"] is not None) is is_known
     assert gate.numbers["used"] == 1
