@@ -139,9 +139,13 @@ class BackgroundService:
 
 
 class BackgroundServices:
-    """The background services of one process, by name. To be closed when the process ends."""
+    """The background services of one process, by name. To be closed when the process ends.
 
-    def __init__(self) -> None:
+    ``prefix`` begins the names of all of them: for a second set within one process.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._services: dict[str, BackgroundService] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._threads: dict[str, tuple[threading.Thread, threading.Event]] = {}
@@ -179,7 +183,9 @@ class BackgroundServices:
     ) -> None:
         """Keep ``loop`` running in a task; it calls ``round_done`` of what it is given."""
         service = self._add(name, bound_s, required=required)
-        self._tasks[name] = asyncio.create_task(service.supervise(lambda: loop(service)), name=name)
+        self._tasks[service.name] = asyncio.create_task(
+            service.supervise(lambda: loop(service)), name=service.name
+        )
 
     def every_in_thread(
         self,
@@ -213,23 +219,20 @@ class BackgroundServices:
         thread = threading.Thread(
             target=service.supervise_thread,
             args=(lambda: loop(service, stopping), stopping),
-            name=name,
+            name=service.name,
             daemon=True,  # a process that ends does not wait for a loop that hangs
         )
-        self._threads[name] = thread, stopping
+        self._threads[service.name] = thread, stopping
         thread.start()
 
     async def end(self, name: str) -> None:
         """Cancel the task of one service and wait for its end; nothing happens to one that is not there."""
-        if task := self._tasks.pop(name, None):
-            self._services.pop(name).forget()
-            task.cancel()
-            await asyncio.wait({task})
+        await self._end(f"{self._prefix}{name}")
 
     async def aclose(self) -> None:
         """End all services: tasks are cancelled, threads stopped."""
         for name in list(self._tasks):
-            await self.end(name)
+            await self._end(name)
         await asyncio.to_thread(self.stop_threads)
 
     def stop_threads(self, *names: str, within_s: float = _THREADS_END_WITHIN_S) -> None:
@@ -237,7 +240,8 @@ class BackgroundServices:
 
         A thread of them may call this; it is not waited for.
         """
-        ending = [self._threads.pop(name) for name in names or tuple(self._threads)]
+        threads = [f"{self._prefix}{name}" for name in names] or tuple(self._threads)
+        ending = [self._threads.pop(name) for name in threads]
         for thread, stopping in ending:
             stopping.set()
             self._services.pop(thread.name).forget()
@@ -246,7 +250,14 @@ class BackgroundServices:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
 
+    async def _end(self, name: str) -> None:
+        if task := self._tasks.pop(name, None):
+            self._services.pop(name).forget()
+            task.cancel()
+            await asyncio.wait({task})
+
     def _add(self, name: str, bound_s: float, *, required: bool) -> BackgroundService:
+        name = f"{self._prefix}{name}"
         if name in self._services:
             raise ValueError(f"a background service {name!r} runs already")
         service = self._services[name] = BackgroundService(name, bound_s, required=required)
