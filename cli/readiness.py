@@ -6,7 +6,9 @@ from typing import Any
 
 import httpx
 
+from crucible.errors import ServiceUnavailable
 from deployments.stack import StackState
+from tasks.http_faults import http_faults
 
 _WITHIN_S = 5.0
 
@@ -26,10 +28,11 @@ def ask_readiness(state: StackState) -> Readiness:
     """How ready the stack is; an API that does not say is what is missing."""
     headers = {"Authorization": f"Bearer {state.api_key}"}
     try:
-        answer = httpx.get(f"{state.api_url}/ready", headers=headers, timeout=_WITHIN_S, trust_env=False)
+        with http_faults(f"the API at {state.api_url}", "see its log"):
+            answer = httpx.get(f"{state.api_url}/ready", headers=headers, timeout=_WITHIN_S, trust_env=False)
         document = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
-        return Readiness({"api": f"{str(error) or type(error).__name__}; see its log"}, [])
+    except (ServiceUnavailable, ValueError) as error:
+        return Readiness({"api": str(error)}, [])
     if answer.status_code not in (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE):
         return Readiness({"api": f"{answer.status_code} to GET /ready: {document.get('detail')}"}, [])
     return Readiness(document.get("missing", {}), document.get("services", []))
