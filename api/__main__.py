@@ -8,6 +8,7 @@ from api.server import serve
 from crucible.errors import CrucibleError, InputError
 from crucible.logging import configure_logging
 from crucible.telemetry.process import api_of_process, tracing
+from flows.embedding import is_controller
 from flows.endings import block_endings
 
 _EXIT_BAD_INPUT = 2
@@ -19,7 +20,7 @@ def main() -> int:
     block_endings()
     configure_logging(service="api")
     try:
-        options = options_from_environment()
+        options = options_from_environment(with_controller=is_controller(__doc__))
         with tracing("api", api_of_process()):
             asyncio.run(serve(options))
     except CrucibleError as error:

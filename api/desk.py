@@ -12,11 +12,11 @@ from api.orders import Order
 from api.pace import Pace
 from api.problems import Problem, misfit
 from api.shedding import Shedding
-from api.starter import MOST_WAITING, Starter
 from api.waiters import Waiters
 from crucible.settings import ShedSettings, load
 from crucible.store import Repeatable, Store, Submission, Ticket
 from crucible.telemetry.spans import here
+from flows.flow_run_batcher import MOST_WAITING, FlowRunBatcher
 from tasks.background import BackgroundServices
 
 _LOOK_EVERY_S = 1.0
@@ -37,12 +37,12 @@ class Answer(NamedTuple):
 
 
 class Desk:
-    """What the endpoints of evaluations do. It needs to be opened, and a starter that runs."""
+    """What the endpoints of evaluations do. It needs to be opened, and a batcher that is open."""
 
     def __init__(
         self,
         store: Store,
-        starter: Starter,
+        batcher: FlowRunBatcher,
         waiters: Waiters,
         languages: Languages,
         answers: Answers,
@@ -50,7 +50,7 @@ class Desk:
     ) -> None:
         self._store = store
         self._entrance = Entrance(store.submit)
-        self._starter = starter
+        self._batcher = batcher
         self._waiters = waiters
         self._languages = languages
         self._answers = answers
@@ -81,7 +81,7 @@ class Desk:
         states = [
             self._answers.settled(there[each.id])
             if each.id in there
-            else self._answers.submitted(each.id, each.evaluation.id, self._starter.flow_run_id(each.id))
+            else self._answers.submitted(each.id, each.evaluation.id, self._batcher.flow_run_id(each.id))
             for each in order.submissions
         ]
         return Answer(states, is_settled=len(there) == len(states))
@@ -93,7 +93,7 @@ class Desk:
     async def state(self, evaluation_id: str) -> EvaluationState | None:
         """Where an evaluation stands by the ledger; null when there is none of that id."""
         row = await self._store.evaluation_state(evaluation_id)
-        return None if row is None else self._answers.of_row(row, self._starter.flow_run_id(evaluation_id))
+        return None if row is None else self._answers.of_row(row, self._batcher.flow_run_id(evaluation_id))
 
     async def cancel(self, evaluation_id: str) -> EvaluationState | None:
         """Cancel an evaluation unless it is settled, and say how it is settled; null when there is none.
@@ -103,7 +103,7 @@ class Desk:
         state = await self.state(evaluation_id)
         if state is None or state.classification is not None:
             return state
-        self._starter.withdraw(evaluation_id)
+        self._batcher.withdraw(evaluation_id)
         await self._cancel_evaluations([evaluation_id])
         return await self.state(evaluation_id)
 
@@ -123,7 +123,7 @@ class Desk:
 
     async def _states(self, ids: Sequence[str]) -> list[EvaluationState]:
         rows = await self._store.evaluation_states(ids)
-        return [self._answers.of_row(each, self._starter.flow_run_id(each.id)) for each in rows]
+        return [self._answers.of_row(each, self._batcher.flow_run_id(each.id)) for each in rows]
 
     async def _refuse_languages(self, order: Order) -> None:
         wanted = {each.evaluation.language for each in order.submissions}
@@ -141,24 +141,24 @@ class Desk:
     async def _enter(self, order: Order, again: Repeatable | None) -> Sequence[str] | None:
         """Submit an order and queue it, unless the same request has come in between: its ids then."""
         number = len(order.submissions)
-        self._pace.look(self._starter.waiting)
-        if not self._starter.reserve(number):
+        self._pace.look(self._batcher.waiting)
+        if not self._batcher.reserve(number):
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 f"no room for {number} more; at most {MOST_WAITING} evaluations wait for their flow run",
                 headers={"Retry-After": str(self._pace.retry_after_s)},
             )
-        self._pace.look(self._starter.waiting)
-        alone = self._shedding.look(self._starter.load, number)
+        self._pace.look(self._batcher.waiting)
+        alone = self._shedding.look(self._batcher.load, number)
         try:
             earlier = await self._submit([each._replace(alone=alone) for each in order.submissions], again)
         except BaseException:
-            self._starter.free(number)
+            self._batcher.free(number)
             raise
         if earlier is not None:
-            self._starter.free(number)
+            self._batcher.free(number)
             return earlier
-        self._starter.put([Ticket(each.id, each.evaluation.id) for each in order.submissions])
+        self._batcher.put([Ticket(each.id, each.evaluation.id) for each in order.submissions])
         return None
 
     async def _submit(

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -39,13 +39,22 @@ class Event:
 RESET = "reset"
 
 
+OnEvent = Callable[[str, bytes], None]
+"""Hears the kind of every event that comes in, and its JSON."""
+
+
+def _ignore(_kind: str, _data: bytes) -> None:
+    """Nobody listens."""
+
+
 class Feed:
     """The reading end of the events, one connection for all followers.
 
     A follower that is slow is told the same later: nothing is kept for it but its place.
     """
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, on_event: OnEvent = _ignore) -> None:
+        self._on_event = on_event
         self._redis = connect_async(redis_url, connections=8)
         self._news = asyncio.Event()
         self._is_closed = False
@@ -70,6 +79,8 @@ class Feed:
             return
         ((_, entries),) = cast("list[tuple[bytes, list[Entry]]]", found)
         self.place = entries[-1][0].decode()
+        for _, fields in entries:
+            self._on_event(fields[b"kind"].decode(), fields[b"data"])
         self._wake()
 
     async def follow(self, after: str | None) -> AsyncIterator[Event]:

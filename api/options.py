@@ -22,9 +22,11 @@ class ApiOptions:
     executor_urls: tuple[str, str, str]
     executor_token: SecretStr
     gateway_url: str | None = None
+    with_controller: bool = False
+    """Whether this process is also a controller."""
 
 
-def options_from_environment() -> ApiOptions:
+def options_from_environment(*, with_controller: bool = False) -> ApiOptions:
     """The options of this process. Raises ``SettingsError`` naming what is missing or wrong."""
     settings = load(Settings)
     flows = flow_options(settings)
@@ -38,4 +40,5 @@ def options_from_environment() -> ApiOptions:
         executor_urls=flows.executor_urls,
         executor_token=flows.executor_token,
         gateway_url=settings.gateway_url.rstrip("/") if settings.gateway_url else None,
+        with_controller=with_controller,
     )

@@ -1,10 +1,10 @@
-"""How the parts stand: executors, breakers, queues. Asked for by people, and at intervals for news."""
+"""How the parts stand: executors, breakers, queues."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import inf
 from typing import Any, Generic, TypeVar
 
@@ -12,26 +12,16 @@ import httpx
 
 from crucible.errors import ServiceUnavailable
 from crucible.models import Leg
-from crucible.rollout.stage import Rollout
 from crucible.settings import BreakerSettings, CelerySettings, LegacySettings, load
-from crucible.store import Store
 from flows.host import Endpoints
-from tasks.background import BackgroundServices
 from tasks.connections import connect_async
 from tasks.depths import Depths, celery_depths, legacy_depths
-from tasks.events import EventKind, EventLog
 from tasks.http_faults import http_faults
-from tasks.once import Once
 from tasks.resilience.breakers import EXECUTORS, SHARED
 from tasks.resilience.shared import BreakerState, breakers, connect_briefly
 
-_SERVICE = "change observer"
-_LOOK_EVERY_S = 1.0
 _KEPT_S = 1.0
 _WITHIN_S = 1.0
-_TOLD_WITHIN_S = 3600
-_SEEN_WITHIN_S = 10
-"""Within about this all processes have seen a breaker close, which carries no time of its own."""
 
 T = TypeVar("T")
 
@@ -74,12 +64,9 @@ class Standing:
 
 
 class Observer:
-    """Looks at the parts, and writes an event when the rollout or a breaker has changed."""
+    """Looks at the parts."""
 
-    def __init__(
-        self, store: Store, endpoints: Endpoints, executor_urls: Sequence[str], events: EventLog, once: Once
-    ) -> None:
-        self._store, self._events, self._once = store, events, once
+    def __init__(self, endpoints: Endpoints, executor_urls: Sequence[str]) -> None:
         self._executor_urls = tuple(executor_urls)
         self._redis = connect_async(endpoints.redis_url, connections=2)
         self._celery_redis = connect_async(endpoints.celery_redis_url, connections=2)
@@ -88,27 +75,13 @@ class Observer:
         self._legacy, self._celery = load(LegacySettings), load(CelerySettings)
         self._window_s = load(BreakerSettings).window_s
         self._kept = Kept(self._look)
-        self._version: int | None = None
-        self._states: dict[str, str] = {}
-        self._background: BackgroundServices | None = None
-
-    def open(self, background: BackgroundServices) -> None:
-        """Have ``background`` look for changes from now on."""
-        self._background = background
-        background.every(_LOOK_EVERY_S, _SERVICE, self._look_for_changes, required=False)
 
     async def standing(self) -> Standing:
         """How the parts stand, at most a second ago. A part that is away is said to be; raises nothing."""
         return await self._kept.get()
 
-    async def _look_for_changes(self) -> None:
-        await self._tell_rollout(await self._store.rollout.state())
-        await self._tell_breakers(await asyncio.to_thread(self._breakers))
-
     async def aclose(self) -> None:
-        """Look no more, and close the connections."""
-        if self._background is not None:
-            await self._background.end(_SERVICE)
+        """Close the connections."""
         await self._redis.aclose()
         await self._celery_redis.aclose()
         await self._http.aclose()
@@ -138,29 +111,6 @@ class Observer:
 
     def _breakers(self) -> list[BreakerState]:
         return breakers(self._brief, SHARED, self._window_s)
-
-    async def _tell_rollout(self, rollout: Rollout) -> None:
-        if self._version is not None and rollout.version != self._version:
-            data = rollout.model_dump(mode="json", include={"version", "stage", "share", "held", "epoch"})
-            mark = f"rollout:{rollout.version}"
-            await self._tell(EventKind.ROLLOUT_CHANGED, data, mark)
-        self._version = rollout.version
-
-    async def _tell_breakers(self, states: Sequence[BreakerState]) -> None:
-        for each in states:
-            before, self._states[each.dependency] = self._states.get(each.dependency), each.state
-            if before is None or before == each.state:
-                continue
-            until = each.open_until and each.open_until.isoformat()
-            moment = until or int(time.time() // _SEEN_WITHIN_S)
-            mark = f"breaker:{each.dependency}:{each.state}:{moment}"
-            data = {**asdict(each), "open_until": until}
-            await self._tell(EventKind.BREAKER_CHANGED, data, mark)
-
-    async def _tell(self, kind: EventKind, data: Mapping[str, Any], mark: str) -> None:
-        """Tell of what every process sees: the first that has the mark does."""
-        if await self._once.is_first(f"told:{mark}", _TOLD_WITHIN_S):
-            self._events.put(kind, data)
 
 
 async def _or_none(question: Awaitable[T]) -> T | None:

@@ -51,6 +51,15 @@ class Waiters:
                 if not self._futures[evaluation_id]:
                     del self._futures[evaluation_id]
 
+    @property
+    def is_anybody_there(self) -> bool:
+        """Whether any request waits."""
+        return bool(self._futures)
+
+    def is_awaited(self, evaluation_id: str) -> bool:
+        """Whether a request waits for that comparison still."""
+        return any(not future.done() for future in self._futures.get(evaluation_id, ()))
+
     def answer(self, comparison: Comparison) -> None:
         """Hand over a comparison that will not change any more."""
         for future in self._futures.get(comparison.evaluation_id, ()):

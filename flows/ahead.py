@@ -4,7 +4,7 @@ To begin a flow run takes Prefect longer than both legs take to answer a small p
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import cast
 from uuid import UUID
@@ -17,6 +17,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Pending
 
 from crucible import errors
+from crucible.store import Ticket
 from deployments.prefect_private.client import run_flow_run
 from flows.cancel import cancel_evaluations
 from flows.evaluate import evaluate
@@ -31,6 +32,13 @@ _LOOK_AGAIN_S = 10.0
 
 OnCreated = Callable[[str], None]
 """Hears the id of a flow run once it has one."""
+
+
+async def evaluate_batch(registrar: "Registrar", batch: Sequence[Ticket], on_created: OnCreated) -> None:
+    """One flow run ``evaluate`` for ``batch``; else as ``evaluated_ahead``."""
+    first, more = batch[0].name, len(batch) - 1
+    name = f"{first} and {more} more" if more else first
+    await evaluated_ahead(registrar, name, [ticket.id for ticket in batch], on_created)
 
 
 async def evaluated_ahead(

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -22,7 +23,8 @@ from crucible.logging import configure_logging
 from crucible.settings import ScheduleSettings, Settings, load
 from crucible.telemetry.metrics_server import metrics_served
 from crucible.telemetry.process import api_of_process, tracing
-from flows.abandoned import Abandoned
+from flows.controller import embedded_controller
+from flows.embedding import is_controller
 from flows.endings import block_endings, call_on_ending
 from flows.evaluate import evaluate
 from flows.evaluate_program import evaluate_program
@@ -60,6 +62,7 @@ def main() -> int:
     """Serve until SIGTERM; exit 2 on a setting that cannot be used, 4 when a needed server is away."""
     block_endings()
     configure_logging(service=_PROCESS)
+    with_controller = is_controller(__doc__)
     try:
         settings = load(ScheduleSettings)
         options = flow_options(load(Settings))
@@ -68,18 +71,23 @@ def main() -> int:
             tracing(_PROCESS, api_of_process()),
             temporary_settings({PREFECT_WORKER_QUERY_SECONDS: settings.poll_s}),
         ):
-            asyncio.run(_serve(options, settings))
+            asyncio.run(_serve(options, settings, with_controller=with_controller))
     except CrucibleError as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_BAD_INPUT if isinstance(error, InputError) else _EXIT_FAULT
     return 0
 
 
-async def _serve(options: FlowOptions, settings: ScheduleSettings) -> None:
+async def _serve(options: FlowOptions, settings: ScheduleSettings, *, with_controller: bool) -> None:
     """Run what is started or due until SIGTERM; what is under way is cancelled then, and settled."""
     stopping = asyncio.Event()
     call_on_ending(stopping.set)
-    async with prefect_session(), flow_host(options.endpoints, _PROCESS) as host, prefect_client() as client:
+    async with (
+        prefect_session(),
+        embedded_controller(options.endpoints) if with_controller else nullcontext(),
+        flow_host(options.endpoints, _PROCESS) as host,
+        prefect_client() as client,
+    ):
         if await _prefect_answers(client, stopping):
             await _work(WarmWorker(host, await _offered(client, settings)), host, stopping)
 
@@ -130,7 +138,6 @@ async def _forget_missed(client: PrefectClient, deployment_id: UUID) -> None:
 async def _work(worker: WarmWorker, host: FlowHost, stopping: asyncio.Event) -> None:
     """Have ``worker`` work until it is to stop; raises what ends it before."""
     worker.open()
-    Abandoned(host).open()
     working, told = (
         asyncio.create_task(worker.start(printer=_say_ready)),
         asyncio.create_task(stopping.wait()),

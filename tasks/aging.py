@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import redis
-import structlog
 
 from tasks.scripts import signatures
 from tasks.scripts.signatures import ListEnd
@@ -32,7 +31,7 @@ class Aging:
     def tick(self) -> int | None:
         """Lets rise what has waited; returns how many, or null where the last tick is less than a period ago.
 
-        All workers of a leg share their ticks. Raises ``ServiceUnavailable`` when Redis cannot be used.
+        Whoever ticks the same queues shares the ticks. Raises ``ServiceUnavailable``.
         """
         memory = f"crucible:aging:{self._queues[0]}"
         risen = self._age(
@@ -43,6 +42,4 @@ class Aging:
             rising=self._rising,
             head=self._head,
         )
-        if risen > 0:
-            structlog.get_logger().info("aged", risen=risen)
         return None if risen == _NOT_YET else risen

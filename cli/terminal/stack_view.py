@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cli.readiness import Readiness
 from deployments.stack import ServiceState, StackState
 
 _STATE_STYLES = {
@@ -74,6 +75,22 @@ def render_status(state: StackState) -> RenderableType:
     kind = "for one command alone" if state.ephemeral else "up"
     headline = Text(f"{kind} since {state.started_at:%Y-%m-%d %H:%M:%S} UTC, process {state.pid}\n")
     return Group(headline, table, Text(), render_urls(state))
+
+
+def render_readiness(readiness: Readiness) -> RenderableType:
+    """What is not ready, and which loops fail; one line when all is well."""
+    lines = [Text(f"not ready: {name}: {why}", "bold red") for name, why in readiness.missing.items()]
+    for each in readiness.services:
+        where = f"{each['name']} of {each['process']}"
+        if where not in readiness.missing and (each["overdue"] or each["failing_s"]):
+            why = each["overdue"] or f"fails for {each['failing_s']:.0f} s: {each['last_error']}"
+            lines.append(Text(f"does not work: {where}: {why}", "yellow"))
+    if not lines:
+        processes = len({each["process"] for each in readiness.services})
+        lines = [
+            Text(f"ready: {len(readiness.services)} background services of {processes} processes", "green")
+        ]
+    return Group(Text(), *lines)
 
 
 def status_document(state: StackState | None) -> dict[str, Any]:

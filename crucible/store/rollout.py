@@ -1,12 +1,12 @@
 """The migration in the store: where it stands, what was counted, and every change of it."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.errors import GateRefused, InputError, RolloutConflict
-from crucible.models import Comparison
+from crucible.models import Comparison, Observation
 from crucible.rollout.assessment import Assessment
 from crucible.rollout.audit import AuditEntry
 from crucible.rollout.epoch import Epoch, EpochKey
@@ -17,7 +17,9 @@ from crucible.rollout.status import RolloutStatus, detector_status, status
 from crucible.rollout.transition import back, changed, forward, into_epoch
 from crucible.store import rollout_state
 from crucible.store.database import Database
-from crucible.store.encoding import comparison_of
+from crucible.store.encoding import comparison_of, observation_values
+from crucible.store.entries import NOISE_RUN
+from crucible.store.queries import new_rows
 from crucible.store.replay import assessed
 from crucible.store.rollout_inputs import (
     mismatches,
@@ -27,6 +29,7 @@ from crucible.store.rollout_inputs import (
     unconfirmed,
 )
 from crucible.store.rollout_state import Reason, State, newest_seq, read_epoch, read_state, write_state
+from crucible.store.tables import observations
 from crucible.store.tally import Moves
 from crucible.store.verification import Verification, verify
 
@@ -181,16 +184,25 @@ class RolloutStore:
             await write_state(connection, before, after, why, await newest_seq(connection))
             return Change(before, after)
 
-    async def count_noise(self, epoch: int, *, only_celery: bool, only_legacy: bool) -> None:
-        """Count one random re-run of legacy, and which of the three answers stood alone."""
+    async def count_noise(
+        self, evaluation_id: str, again: Observation, epoch: int, *, only_celery: bool, only_legacy: bool
+    ) -> None:
+        """Record what a random re-run by legacy saw, and count which of the three answers stood alone.
+
+        A re-run that is recorded already is not counted again.
+        """
         moves = Moves()
         moves.count(epoch, "noise:reruns")
         if only_celery:
             moves.count(epoch, "noise:only_celery")
         if only_legacy:
             moves.count(epoch, "noise:only_legacy")
+        (row,) = observation_values(evaluation_id, NOISE_RUN, again, None)
+        on_sqlite = self._database.is_sqlite
         async with self._database.write() as connection:
-            await moves.write(connection, on_sqlite=self._database.is_sqlite)
+            recorded = await connection.execute(new_rows(observations, on_sqlite=on_sqlite).values(row))
+            if recorded.rowcount == 1:
+                await moves.write(connection, on_sqlite=on_sqlite)
 
     async def random_reference(self) -> str | None:
         """An evaluation of traffic on which both legs agreed, drawn at random; null when there is none.
@@ -200,14 +212,10 @@ class RolloutStore:
         async with self._database.read() as connection:
             return await random_reference(connection)
 
-    async def unconfirmed(self, limit: int, settled_ago: timedelta = timedelta(0)) -> list[str]:
-        """At most ``limit`` mismatches of traffic that were never run again, the oldest first.
-
-        Those that were settled less than ``settled_ago`` ago are left out.
-        """
-        before = datetime.now(UTC) - settled_ago
+    async def unconfirmed(self, limit: int) -> list[str]:
+        """At most ``limit`` mismatches of traffic that were never run again, the oldest first."""
         async with self._database.read() as connection:
-            return list(await connection.scalars(unconfirmed(before, limit)))
+            return list(await connection.scalars(unconfirmed(limit)))
 
     async def mismatches(self, epoch: int, after_id: str, limit: int) -> list[Comparison]:
         """At most ``limit`` mismatches of traffic in ``epoch`` with ids above ``after_id``, by id."""

@@ -107,10 +107,9 @@ def mismatches(epoch: int, after_id: str, limit: int) -> Select[Any]:
     )
 
 
-def unconfirmed(before: datetime, limit: int) -> Select[tuple[str]]:
-    """Mismatches of traffic that were settled by then and never run again."""
-    ids = _unconfirmed(evaluations.c.id).where(evaluations.c.settled_at <= before)
-    return ids.order_by(evaluations.c.id).limit(limit)
+def unconfirmed(limit: int) -> Select[tuple[str]]:
+    """Mismatches of traffic that were never run again."""
+    return _unconfirmed(evaluations.c.id).order_by(evaluations.c.id).limit(limit)
 
 
 def _unconfirmed(wanted: ColumnElement[Any]) -> Select[Any]:

@@ -11,6 +11,7 @@ from crucible.errors import StoreError
 from crucible.models import Classification, Comparison, Counts, Evaluation, Observation, SweepReport
 from crucible.store import encoding, queries
 from crucible.store.database import Database, parse
+from crucible.store.duties import DutyStore
 from crucible.store.entering import enter_traffic
 from crucible.store.entries import LedgerRow, RunObservation, Settled, Submission, Timing, Work
 from crucible.store.front_tables import evaluation_tags
@@ -54,6 +55,7 @@ class Store:
         self.keys = KeyStore(database)
         self.requests = RequestStore(database)
         self.retention = RetentionStore(database)
+        self.duties = DutyStore(database)
 
     @classmethod
     async def open(cls, url: str, owner: str | None = None) -> Self:

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration; a store that stands at it needs none."""
 
 VERSION_TABLE = "crucible_alembic_version"

@@ -22,6 +22,9 @@ from deployments.stack.valkey import valkey_service
 
 _PASSWORD_BYTES = 24
 
+_WITH_CONTROLLER = "--with-controller"
+"""Has a process be a controller as well. One of its own would cost 100 MB, and seconds at the start."""
+
 _WORKERS_NICENESS = 5
 _PROGRAMS_NICENESS = 10
 """On one machine what people wait for goes first: what comes in is accepted before more of it is run."""
@@ -63,10 +66,10 @@ def services_of(wiring: Wiring, *, passing: bool) -> tuple[ServiceSpec, ...]:
 
     A ``passing`` stack ends with one command and lives to see no schedule.
     """
-    return tuple(_services(wiring)) + (() if passing else tuple(_lasting(wiring)))
+    return tuple(_services(wiring, passing=passing)) + (() if passing else tuple(_lasting(wiring)))
 
 
-def _services(wiring: Wiring) -> Iterator[ServiceSpec]:
+def _services(wiring: Wiring, *, passing: bool) -> Iterator[ServiceSpec]:
     if "prefect" in wiring.ports:
         yield _prefect(wiring)
     for name in wiring.own_redises:
@@ -75,7 +78,7 @@ def _services(wiring: Wiring) -> Iterator[ServiceSpec]:
     for each in wiring.sets:
         yield from _worker_set(wiring, each)
     for name in wiring.apis:
-        yield _api(wiring, name)
+        yield _api(wiring, name, passing=passing)
 
 
 def _worker_set(wiring: Wiring, names: WorkerSet) -> Iterator[ServiceSpec]:
@@ -173,10 +176,11 @@ def _worker(wiring: Wiring, name: str, module: str, settings: dict[str, str]) ->
     )
 
 
-def _api(wiring: Wiring, name: str) -> ServiceSpec:
+def _api(wiring: Wiring, name: str, *, passing: bool) -> ServiceSpec:
+    """Of a stack without ``flows`` it is also the controller."""
     return ServiceSpec(
         name=name,
-        argv=_module("api"),
+        argv=_module("api", *([_WITH_CONTROLLER] if passing else [])),
         environment={
             **_flow_environment(wiring),
             "CRUCIBLE_API_PORT": str(wiring.ports[name]),
@@ -194,7 +198,7 @@ def _api(wiring: Wiring, name: str) -> ServiceSpec:
 def _flows(wiring: Wiring, name: str) -> ServiceSpec:
     return ServiceSpec(
         name=name,
-        argv=_module("flows.serving"),
+        argv=_module("flows.serving", _WITH_CONTROLLER),
         environment={
             "CRUCIBLE_API_URL": f"{wiring.gateway_url}/api" if wiring.gateway_url else wiring.urls["api"],
             **_flow_environment(wiring),
@@ -268,6 +272,6 @@ def _executor_urls(wiring: Wiring) -> dict[str, str]:
     return {f"CRUCIBLE_EXECUTOR_{number}_URL": wiring.urls[name] for number, name in enumerate(EXECUTORS, 1)}
 
 
-def _module(name: str) -> tuple[str, ...]:
+def _module(name: str, *arguments: str) -> tuple[str, ...]:
     # -P: a folder named "api" or "tasks" where the user happens to be must not be taken for ours.
-    return (sys.executable, "-P", "-m", name)
+    return (sys.executable, "-P", "-m", name, *arguments)

@@ -10,13 +10,12 @@ import structlog
 from celery import Celery, signals
 
 from crucible.errors import CrucibleError, ServiceUnavailable, SettingsError
-from crucible.settings import BreakerSettings, CelerySettings, QueueSettings, Settings, load
+from crucible.settings import BreakerSettings, CelerySettings, Settings, load
 from crucible.telemetry.context import TRACEPARENT
 from crucible.telemetry.metrics_server import metrics_served
 from crucible.telemetry.process import api_of_process, tracing
 from executors.client import ExecutorClient
 from executors.killer import Killer
-from tasks.aging import Aging
 from tasks.background import BackgroundServices
 from tasks.cancel_watch import CancelWatch
 from tasks.celery_leg.app import make_app, queue_keys
@@ -69,8 +68,6 @@ class CeleryWorker:
         killer = Killer([settings.executor_url], options.executor_token)
         self._watch = CancelWatch(self._redis, self._claims, killer)
         self._broker = connect(broker_url, 2)
-        age_s = load(QueueSettings).age_s
-        self._aging = Aging(self._broker, queue_keys(settings), "RIGHT", settings.concurrency, age_s)
         self._liveness = Liveness(self._broker, queue_keys(settings), _STUCK_AFTER_S, self._end_stuck)
         self._undeliverable = Undeliverable(
             connect(broker_url, settings.concurrency + 1),
@@ -93,7 +90,6 @@ class CeleryWorker:
         background.every_in_thread(self._renew_every_s, "claim keeper", self._claims.renew)
         self._breakers.keep_probes(background)
         background.every_in_thread(0, "cancel watch", self._watch.look)
-        background.every_in_thread(self._aging.look_every_s, "aging", self._aging.tick)
         self._reports.open()
         signals.setup_logging.connect(_keep_own_log)
         signals.worker_ready.connect(self._on_ready)

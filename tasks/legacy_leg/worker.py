@@ -11,17 +11,16 @@ from types import FrameType
 import structlog
 
 from crucible.errors import CrucibleError, InputError, ServiceUnavailable
-from crucible.settings import LegacySettings, QueueSettings, load
+from crucible.settings import LegacySettings, load
 from crucible.telemetry.metrics_server import metrics_served
 from crucible.telemetry.process import api_of_process, tracing
 from executors.client import ExecutorClient
 from executors.killer import Killer
-from tasks.aging import Aging
 from tasks.background import BackgroundServices
 from tasks.cancel_watch import CancelWatch
 from tasks.claims import Claim, Claims, ClaimState
 from tasks.connections import connect, wait_until_there
-from tasks.legacy_leg.payload import decode, queue_keys
+from tasks.legacy_leg.payload import decode
 from tasks.legacy_leg.queue import LegacyQueue
 from tasks.resilience.breakers import breakers_of_process
 from tasks.runner import run_one
@@ -61,8 +60,6 @@ class LegacyWorker:
         )
         killer = Killer(settings.executor_urls, options.executor_token)
         self._watch = CancelWatch(self._redis, self._claims, killer)
-        queues, age_s = tuple(queue_keys(settings).values()), load(QueueSettings).age_s
-        self._aging = Aging(self._redis, queues, "LEFT", settings.concurrency, age_s)
         self._name, self._dead = options.name, deque[bytes]()
         self._background = BackgroundServices()
         self._reports = ServiceReports(options.redis_url, options.name, self._background)
@@ -78,7 +75,6 @@ class LegacyWorker:
         background.every_in_thread(self._renew_every_s, "claim keeper", self._claims.renew)
         self._breakers.keep_probes(background)
         background.every_in_thread(0, "cancel watch", self._watch.look)
-        background.every_in_thread(self._aging.look_every_s, "aging", self._aging.tick)
         background.every_in_thread(self._settings.reap_every_s, "lease reaper", self._reap)
         serving = [f"run-{number}" for number in range(self._settings.concurrency)]
         for name in serving:

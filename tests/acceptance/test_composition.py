@@ -15,14 +15,14 @@ from tests.support.posting import Posting
 from tests.support.waiting import patiently
 
 USER = 10001
-SERVICES = 14
+SERVICES = 15
 KINDS = (
     *("redis", "celery-redis", "postgres", "prefect", "executor-1", "executor-3"),
-    *("legacy-worker-1", "celery-worker", "flows", "api", "flower", "gateway"),
+    *("legacy-worker-1", "celery-worker", "flows", "controller", "api", "flower", "gateway"),
 )
 """One container of each kind, and an executor of each leg."""
 
-MORE = {"celery-worker", "legacy-worker-1", "api", "flows"}
+MORE = {"celery-worker", "legacy-worker-1", "api", "flows", "controller"}
 """Of which there may be several by --scale."""
 
 SERVERS = {"redis": 6379, "celery-redis": 6380, "postgres": 5432, "prefect": 4200, "gateway": 8080}
@@ -190,7 +190,7 @@ def test_whatever_dies_comes_back_and_no_evaluation_is_lost(running: Composition
 
 
 def test_more_of_a_kind_work_by_their_number_alone(running: Composition, visitor: httpx.Client) -> None:
-    running.scale(celery_worker=2, legacy_worker_1=2, api=2, flows=2)
+    running.scale(celery_worker=2, legacy_worker_1=2, api=2, flows=2, controller=2)
     found = running.all_containers()
     numbers = Counter(map(service_of, found))
     assert {name for name, number in numbers.items() if number == 2} == MORE

@@ -20,8 +20,8 @@ from deployments.stack.plan import Plan, plan_stack
 from tests.support.composition import OVERLAYS, ROOT, compose, files, make_secrets
 
 QUEUE = "redis://legacy.example:6379/0"
-OURS_ALONE = {"postgres"}
-"""The local stack keeps its books in files."""
+OURS_ALONE = {"postgres", "controller"}
+"""The local stack keeps its books in files, and has its controller in ``flows``."""
 
 LOCATED = {
     "HOME",
@@ -91,7 +91,8 @@ def test_there_are_the_parts_of_the_local_stack(services: dict[str, Any], plan: 
 
 
 def test_each_is_started_as_in_the_local_stack(services: dict[str, Any], plan: Plan) -> None:
-    ours = {spec.name: spec.argv[1:] for spec in plan.services if "-m" in spec.argv}
+    ours = {spec.name: spec.argv[1:4] for spec in plan.services if "-m" in spec.argv}
+    ours["controller"] = (*ours["flows"][:-1], "flows.controller")
     theirs = {name: tuple(services[name]["command"][1:]) for name in ours}
     assert theirs == ours
 

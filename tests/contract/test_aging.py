@@ -6,17 +6,18 @@ Queues and clients are real; ticks are driven by hand, so that no test is about 
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crucible.models import LEGS, Leg
+from flows.duties.aging import QueueAging
 from tasks.background import BackgroundServices
-from tests.support.legs import CONCURRENCY, LegHarness, dispatch, dispatches
-from tests.support.lines import RISING, Line, aging_of, queues_of
-from tests.support.stub_executor import StubExecutor
+from tests.support.legs import dispatch, dispatches
+from tests.support.lines import RISING, Line
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import eventually
 
@@ -104,13 +105,13 @@ def test_a_flood_that_ages_keeps_its_order_and_is_all_taken(line: Line) -> None:
     assert taken + line.take_all() == [run.run_id for run in runs]
 
 
-def test_two_workers_have_one_tick_in_a_period(line: Line) -> None:
+def test_two_who_tick_have_one_tick_in_a_period(line: Line) -> None:
     line.send(dispatches(20, 0))
     workers = [line.aging() for _ in range(8)]
     assert [each.tick() for each in workers] == [0] + [None] * 7
 
 
-def test_many_workers_at_once_have_one_tick_in_a_period(line: Line) -> None:
+def test_many_who_tick_at_once_have_one_tick_in_a_period(line: Line) -> None:
     line.send(dispatches(20, 0))
     line.tick()
     line.redis.delete(f"crucible:aging:{line.queues[0]}:lock")
@@ -220,43 +221,33 @@ def test_ticks_lose_and_double_nothing_and_keep_the_order(line: Line, steps: lis
     model.finish()
 
 
-def test_a_redis_that_is_away_for_a_while_stops_no_aging() -> None:
-    server = Valkey()
-    server.start()
-    client = server.client()
-    background, aging = BackgroundServices(), aging_of("legacy", client, period_s=0.05)
-    server.stop()
-    background.every_in_thread(aging.look_every_s, "aging", aging.tick)
-    try:
-        _until(lambda: background.states()[0].failures > 0)
-        server.start()
-        client.rpush("evals:queue:0", b"waits")
-        _until(lambda: client.llen("evals:queue:9") == 1)
-    finally:
-        background.stop_threads()
-        client.close()
-        server.remove()
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    asyncio.run(eventually(condition))
+async def test_a_redis_that_is_away_for_a_while_stops_no_aging(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRUCIBLE_QUEUE_AGE_S", "0.05")
+    server, services = Valkey(), BackgroundServices()
+    with closing(QueueAging("legacy", server.url)) as aging:
+        services.every(aging.every_s, "aging", aging.round)
+        try:
+            await eventually(lambda: services.states()[0].failures > 0)
+            server.start()
+            with server.client() as client:
+                client.rpush("evals:queue:0", b"waits")
+                await eventually(lambda: client.llen("evals:queue:9") == 1)
+        finally:
+            await services.aclose()
+            server.remove()
 
 
 @pytest.mark.parametrize("leg", LEGS)
-async def test_workers_have_their_queue_age(leg: Leg, valkey: Valkey) -> None:
+def test_a_controller_has_the_queue_of_each_leg_age_as_much_as_its_worker_runs_at_once(
+    leg: Leg, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRUCIBLE_QUEUE_AGE_S", "3600")
+    monkeypatch.setenv(f"CRUCIBLE_{leg.upper()}_CONCURRENCY", "2")
     valkey.client().flushall()
-    executor = StubExecutor()
-    executor.start()
-    executor.hold()
-    harness = LegHarness(leg, valkey, valkey, executor)
-    client, watching = harness.client(), valkey.client()
-    try:
-        harness.start_worker("one", CRUCIBLE_QUEUE_AGE_S="0.05")
-        await client.send(dispatches(CONCURRENCY, 9, "busy"))
-        await eventually(lambda: len(executor.order) == CONCURRENCY)
-        await client.send([dispatch("patient", 0)])
-        await eventually(lambda: watching.llen(queues_of(leg)[0]) == 1)
-    finally:
-        await client.aclose()
-        harness.close()
-        executor.stop()
+    with closing(Line(leg, valkey)) as line, closing(QueueAging(leg, valkey.url)) as aging:
+        line.send(dispatches(5, 3))
+        asyncio.run(aging.round())
+        line.redis.delete(f"crucible:aging:{line.queues[0]}:lock")
+        asyncio.run(aging.round())
+        asyncio.run(aging.round())
+        assert places(line) == {4: 2, 3: 3}

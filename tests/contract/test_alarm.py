@@ -9,15 +9,12 @@ import pytest
 
 from crucible.rollout.stage import Stage
 from crucible.store import Store, sqlite_url
-from flows import alarm as alarm_module
-from flows.alarm import Alarm
-from tasks.once import Once, once_key
+from flows.duties import alarm as alarm_module
+from flows.duties.alarm import Alarm, Progress
+from tests.support.duties import checkpoint_of
 from tests.support.traffic import at_stage, mismatched
-from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import eventually
 from tests.support.webhook import Receiver
-
-__all__ = ["valkey"]
 
 
 @pytest.fixture
@@ -25,13 +22,6 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     opened = await Store.open(sqlite_url(tmp_path / "store.db"))
     yield opened
     await opened.close()
-
-
-@pytest.fixture
-async def once(valkey: Valkey) -> AsyncIterator[Once]:
-    shared = Once(valkey.url)
-    yield shared
-    await shared.aclose()
 
 
 @pytest.fixture
@@ -44,80 +34,132 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     listening.close()
 
 
-async def test_what_nobody_asked_for_is_told_once_by_two_who_look_and_what_people_do_is_not(
-    store: Store, once: Once, receiver: Receiver
-) -> None:
-    alarm, other = Alarm(store, once), Alarm(store, once)
+async def alarm_of(store: Store, owner: str = "one", before: str = "nobody") -> Alarm:
+    """The alarm of a controller that takes the duty."""
+    return Alarm(store.rollout, await checkpoint_of(store, "alarm", owner, before))
+
+
+async def turned_back(store: Store) -> int:
+    """Has the migration turn back by itself; returns the place of that in the log."""
+    await store.rollout.set("ada", "", new_epoch=True)
     await at_stage(store, Stage.CANARY)
     await mismatched(store, 1, critical=True)
-    await alarm.look()
-    await other.look()
-    assert receiver.posted == [], "it was so before"
+    return (await store.rollout.history(1))[-1].seq
 
-    await store.rollout.set("ada", "", new_epoch=True)
+
+def posted(receiver: Receiver) -> list[int]:
+    """The places in the log of what was posted."""
+    return [orjson.loads(each.body)["audit_seq"] for each in receiver.posted]
+
+
+async def test_what_nobody_asked_for_is_posted_once_by_two_in_turn_and_what_people_do_is_not(
+    store: Store, receiver: Receiver
+) -> None:
+    await turned_back(store)
+    alarm = await alarm_of(store)
+    await alarm.round()
+    assert receiver.posted == [], "it was so before there was a controller"
+
     await at_stage(store, Stage.LIVE)
     await store.rollout.rollback("ada", "by hand")
-    await store.rollout.set("ada", "", new_epoch=True)
-    await at_stage(store, Stage.CANARY)
-    await mismatched(store, 1, critical=True)
-    await alarm.look()
-    await other.look()
-    await alarm.look()
+    seq = await turned_back(store)
+    await alarm.round()
+    await alarm.round()
+    await (await alarm_of(store, "two", before="one")).round()
 
-    (posted,) = receiver.posted
-    told = orjson.loads(posted.body)
+    assert posted(receiver) == [seq]
+    told = orjson.loads(receiver.posted[0].body)
     assert (told["event"], told["stage_before"], told["stage"]) == ("rollback", "canary", "legacy")
-    assert posted.headers["x-crucible-signature"].startswith("t=")
+    assert receiver.posted[0].headers["x-crucible-signature"].startswith("t=")
 
 
-async def turned_back(store: Store) -> str:
-    """Has the migration turn back by itself; returns the mark of that."""
-    await at_stage(store, Stage.CANARY)
-    await mismatched(store, 1, critical=True)
-    return once_key(f"alarm:{(await store.rollout.history(1))[-1].hash}")
+async def test_what_happened_while_there_was_no_controller_is_posted_by_the_next(
+    store: Store, receiver: Receiver
+) -> None:
+    await (await alarm_of(store)).round()
+    await store.duties.give_up("one")
+    seqs = [await turned_back(store) for _ in range(12)]  # with what lies between, beyond one page of the log
+
+    await (await alarm_of(store, "two")).round()
+
+    assert posted(receiver) == seqs
+
+
+async def test_whoever_has_lost_the_duty_posts_nothing(store: Store, receiver: Receiver) -> None:
+    alarm = await alarm_of(store)
+    await alarm.round()
+    await alarm_of(store, "two", before="one")
+    await turned_back(store)
+
+    await alarm.round()
+
+    assert receiver.posted == []
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was not told is told again soon."""
+    """What was not taken is posted again soon."""
     monkeypatch.setenv("CRUCIBLE_WEBHOOK_WITHIN_S", "0.2")
     monkeypatch.setattr(alarm_module, "_GRACE_S", 0.2)
-    monkeypatch.setattr(alarm_module, "_LOOK_EVERY_S", 0.02)
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_what_the_webhook_refused_is_told_again_until_it_is_taken(
-    store: Store, once: Once, receiver: Receiver, valkey: Valkey
+async def test_what_the_webhook_refused_is_posted_again_until_it_is_taken_whoever_has_the_duty(
+    store: Store, receiver: Receiver
 ) -> None:
     receiver.answers = [400, 400]
-    alarm = Alarm(store, once)
-    await alarm.look()
-    mark = await turned_back(store)
-    running = asyncio.create_task(alarm.run())
-    with valkey.client() as client:
-        await eventually(lambda: int(client.pttl(mark)) > 3_600_000)
-    running.cancel()
-    assert len(receiver.posted) == 3
+    alarm = await alarm_of(store)
+    await alarm.round()
+    seq = await turned_back(store)
+    await alarm.round()
+    await alarm.round()
+    assert posted(receiver) == [seq], "not before its time"
+
+    other = await alarm_of(store, "two", before="one")
+    async with asyncio.timeout(30):
+        while len(receiver.posted) < 3:
+            await other.round()
+    await other.round()
+    await (await alarm_of(store, "three", before="two")).round()
+
+    assert posted(receiver) == [seq] * 3
 
 
-async def test_what_a_process_that_ends_was_about_to_tell_another_tells(
-    store: Store, once: Once, receiver: Receiver, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("hasty")
+async def test_what_is_refused_keeps_nothing_that_comes_later(store: Store, receiver: Receiver) -> None:
+    receiver.answers = [400]
+    alarm = await alarm_of(store)
+    await alarm.round()
+    refused = await turned_back(store)
+    await alarm.round()
+    later = await turned_back(store)
+    async with asyncio.timeout(30):
+        while len(receiver.posted) < 3:
+            await alarm.round()
+    assert sorted(posted(receiver)) == [refused, refused, later]
+
+
+async def test_what_a_controller_that_ends_was_about_to_post_another_posts(
+    store: Store, receiver: Receiver
 ) -> None:
     receiver.status = 503
-    ending, other = Alarm(store, once), Alarm(store, once)
-    await ending.look()
-    await other.look()
-    mark = await turned_back(store)
-    telling = asyncio.create_task(ending.look())
+    ending = await alarm_of(store)
+    await ending.round()
+    seq = await turned_back(store)
+    posting = asyncio.create_task(ending.round())
     await eventually(lambda: bool(receiver.posted))
-    monkeypatch.setattr(alarm_module, "_LOOK_EVERY_S", 0.02)
-    other._attempt_s = 0.1
-    await other.look()
-    telling.cancel()
-    await asyncio.wait({telling})
-    receiver.status = 204
-    with valkey.client() as client:
-        client.delete(mark)  # its time is over
-        running = asyncio.create_task(other.run())
-        await eventually(lambda: int(client.pttl(mark)) > 3_600_000)
-    running.cancel()
+    posting.cancel()
+    await asyncio.wait({posting})
+    receiver.status, tried = 204, len(receiver.posted)
+
+    await (await alarm_of(store, "two", before="one")).round()
+
+    assert posted(receiver)[tried:] == [seq]
+
+
+async def test_without_a_webhook_nothing_stays_open(store: Store) -> None:
+    alarm = await alarm_of(store)
+    await alarm.round()
+    seq = await turned_back(store)
+    await alarm.round()
+    assert Progress.model_validate_json(await store.duties.checkpoint("alarm") or "") == Progress(seq=seq)

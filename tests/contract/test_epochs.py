@@ -13,7 +13,8 @@ import pytest
 from crucible.errors import ExecutorUnavailable
 from crucible.rollout.stage import Stage
 from crucible.store import Store, sqlite_url
-from flows.epochs import Epochs
+from flows.duties.epochs import Epochs
+from flows.host import Endpoints
 from flows.rules import Rules
 from tests.support.traffic import at_stage
 
@@ -84,15 +85,15 @@ def written(file: Path, text: str) -> Path:
 @pytest.fixture
 def epochs(store: Store, health: list[Health], rules_file: Path) -> Iterator[Epochs]:
     with ExitStack() as exits:
-        first, second, third = (exits.enter_context(each.served()) for each in health)
-        opened = Epochs(store, Rules(store, rules_file), [first, second], third, "token")
+        urls = tuple(exits.enter_context(each.served()) for each in health)
+        opened = Epochs(store, Rules(store, rules_file), Endpoints("", "", "", urls, "token"))
         yield opened
         opened.close()
 
 
 async def test_what_stays_the_same_stays_one_epoch(store: Store, epochs: Epochs) -> None:
-    await epochs.look()
-    await epochs.look()
+    await epochs.round()
+    await epochs.round()
 
     assert (await store.rollout.state()).epoch == 1
     assert len(await store.rollout.history()) == 1
@@ -116,11 +117,11 @@ async def test_whatever_programs_could_notice_opens_one(
     value: object,
     changed: str,
 ) -> None:
-    await epochs.look()
+    await epochs.round()
     await at_stage(store, Stage.CANARY)
 
     health[who].said = {**(health[who].said or {}), what: value}
-    await epochs.look()
+    await epochs.round()
 
     now = await store.rollout.state()
     assert (now.epoch, now.stage) == (2, Stage.SHADOW)
@@ -131,13 +132,13 @@ async def test_whatever_programs_could_notice_opens_one(
 async def test_rules_open_one_and_an_expired_one_does_when_its_day_comes(
     store: Store, epochs: Epochs, rules_file: Path
 ) -> None:
-    await epochs.look()
+    await epochs.round()
     written(rules_file, RULE)
-    await epochs.look()
+    await epochs.round()
     assert [rule.name for rule in (await store.rollout.epoch()).key.rules.rules] == ["addresses"]
 
     written(rules_file, RULE.replace("2999", "1999"))
-    await epochs.look()
+    await epochs.round()
 
     assert (await store.rollout.epoch()).key.rules.rules == ()
     assert (await store.rollout.state()).epoch == 3
@@ -146,10 +147,10 @@ async def test_rules_open_one_and_an_expired_one_does_when_its_day_comes(
 async def test_that_an_executor_is_away_is_no_new_build(
     store: Store, epochs: Epochs, health: list[Health]
 ) -> None:
-    await epochs.look()
+    await epochs.round()
     health[2].said = None
 
     with pytest.raises(ExecutorUnavailable):
-        await epochs.look()
+        await epochs.round()
 
     assert (await store.rollout.state()).epoch == 1

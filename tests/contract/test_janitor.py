@@ -3,7 +3,6 @@
 Hosts are leases; where evaluations go is played by the tests.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,9 +15,12 @@ import pytest
 
 from crucible.ids import new_evaluation_ids
 from crucible.store import Store, Submission, Ticket, sqlite_url
-from flows import janitor as janitor_module
+from flows import leaked as leaked_module
+from flows.duties import janitor as janitor_module
+from flows.duties.janitor import Janitor
+from flows.flow_run_batcher import FlowRunBatcher
 from flows.host import FlowHost
-from flows.janitor import Janitor
+from flows.leaked import LeakedEvaluations
 from tasks.background import BackgroundServices
 from tasks.leases import Lease, host_key
 from tests.support.ledger import comparison, evaluation
@@ -32,7 +34,7 @@ LEASE_S = 0.4
 
 
 class Hands:
-    """As the API's queue: ``room`` places, and what was put."""
+    """As the batcher of flow runs: ``room`` places, and what was put."""
 
     def __init__(self, room: int = 1000) -> None:
         self.room = room
@@ -65,14 +67,13 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Look often; Prefect, which nothing here runs, is told in this list."""
+    """Prefect, which nothing here runs, is told in this list."""
     told: list[str] = []
 
     async def tell(owner: str) -> bool:
         told.append(owner)
         return told.count(owner) > 1  # at first Prefect is away
 
-    monkeypatch.setattr(janitor_module, "_LOOK_EVERY_S", 0.02)
     monkeypatch.setattr(janitor_module, "crash_flow_runs", tell)
     return told
 
@@ -83,12 +84,13 @@ async def at_work(valkey: Valkey, url: str, hands: Hands, lease_s: float = LEASE
     store, lease = await Store.open(url, owner), Lease(valkey.url, owner, lease_s)
     await lease.open(BackgroundServices())
     host = cast("FlowHost", SimpleNamespace(store=store, lease=lease))
-    running = asyncio.create_task(Janitor(host, hands).run())
+    services = BackgroundServices()
+    services.every(0.02, "janitor", Janitor(host, hands).round)
+    services.every(0.02, "leaked", LeakedEvaluations(host, cast("FlowRunBatcher", hands)).round)
     try:
         yield store
     finally:
-        running.cancel()
-        await asyncio.wait({running})
+        await services.aclose()
         await lease.close()
         await store.close()
 
@@ -149,7 +151,7 @@ async def test_nothing_is_taken_for_which_there_is_no_room(valkey: Valkey, url: 
 async def test_what_was_left_behind_here_is_begun_again(
     valkey: Valkey, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(janitor_module, "_LEAKED_AFTER_S", 0.0)
+    monkeypatch.setattr(leaked_module, "_AFTER_S", 0.0)
     hands = Hands()
 
     async with at_work(valkey, url, hands) as store:
@@ -164,7 +166,7 @@ async def test_what_was_left_behind_here_is_begun_again(
 async def test_what_fails_each_time_is_begun_at_intervals(
     valkey: Valkey, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(janitor_module, "_LEAKED_AFTER_S", 0.3)
+    monkeypatch.setattr(leaked_module, "_AFTER_S", 0.3)
     hands = Hands()
 
     async with at_work(valkey, url, hands) as store:

@@ -198,10 +198,11 @@ async def test_a_defect_in_the_hands_of_one_who_asks_is_his_alone(asked: Asked) 
 
 
 async def test_deadlines_are_watched_after_any_error(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running(Asked(valkey, resend_after_s=0.2, stall_s=0.2)) as made:
+    async with running(Asked(valkey, resend_after_s=1, stall_s=1)) as made:
         look = faulty_command(monkeypatch, "MGET")
-        look.times = FOR_A_WHILE
         asking = made.ask("lost.0")
+        await eventually(lambda: made.has_sent("lost.0"))
+        look.times = FOR_A_WHILE
         await eventually(lambda: state_of(made.background, "run deadlines").failures > 1)
         look.times = 0
         async with asyncio.timeout(60):

@@ -14,8 +14,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Running
 
-from flows import abandoned as abandoned_module
-from flows.abandoned import Abandoned
+from flows.duties.abandoned import AbandonedFlowRuns
 from flows.evaluate import evaluate
 from flows.host import FlowHost, host_tag
 from flows.worker import POOL
@@ -66,21 +65,20 @@ async def crashed(prefect: PrefectClient, flow_run_id: UUID) -> None:
 
 
 async def test_the_flow_runs_of_the_dead_are_crashed_and_no_others(
-    prefect: PrefectClient, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+    prefect: PrefectClient, valkey: Valkey
 ) -> None:
-    monkeypatch.setattr(abandoned_module, "_LOOK_EVERY_S", 0.05)
     own, living = (Lease(valkey.url, f"host-{uuid4().hex}", lease_s=0.4) for _ in range(2))
     await living.open(BackgroundServices())  # that of ``own`` is lost
     of_dead, ended = await begun(prefect, DEAD), await begun(prefect, DEAD)
     await prefect.set_flow_run_state(ended, Completed(), force=True)
     of_own, of_living = await begun(prefect, own.owner), await begun(prefect, living.owner)
 
-    background = BackgroundServices()
-    Abandoned(cast("FlowHost", SimpleNamespace(lease=own, background=background))).open()
+    services = BackgroundServices()
+    services.every(0.05, "abandoned", AbandonedFlowRuns(cast("FlowHost", SimpleNamespace(lease=own))).round)
     await crashed(prefect, of_dead)
     # By a later look than that: what the first did besides is done.
     await crashed(prefect, await begun(prefect, DEAD))
-    await background.aclose()
+    await services.aclose()
 
     assert await state_of(prefect, ended) is StateType.COMPLETED
     assert await state_of(prefect, of_own) is StateType.RUNNING

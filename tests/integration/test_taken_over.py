@@ -9,12 +9,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from sqlalchemy.exc import DBAPIError
 
 from crucible.store.ownership import CRASHED
 from tests.support.command_line import CommandLine, Running
 from tests.support.corpora import ledger, newest_sweep, prints, write_corpus
-from tests.support.stores import rows
+from tests.support.stores import rows, stand_still
 
 pytestmark = pytest.mark.stack
 
@@ -48,7 +47,7 @@ def test_a_sweep_that_is_killed_is_marked_and_its_evaluations_are_answered(
 def test_a_sweep_that_stood_still_goes_on_and_counts_nothing_twice(
     crucible: CommandLine, sweeping: Running
 ) -> None:
-    stand_still(crucible.home, sweeping)
+    stand_still(crucible.home, sweeping.pid)
     wait_until(lambda: ledger(crucible.home) == {"match": _NUMBER})
     wait_until(lambda: verdict_of(crucible.home, newest_sweep(crucible.home)) == CRASHED)
 
@@ -59,23 +58,6 @@ def test_a_sweep_that_stood_still_goes_on_and_counts_nothing_twice(
     assert swept.document["counts"]["matched"] == swept.document["counts"]["submitted"] == _NUMBER
     assert ledger(crucible.home) == {"match": _NUMBER}
     assert verdict_of(crucible.home, newest_sweep(crucible.home)) == "pass"
-
-
-def stand_still(home: Path, running: Running) -> None:
-    """Stops a process where it keeps nobody from writing: in SQLite one who writes has the store alone."""
-    os.kill(running.pid, signal.SIGSTOP)
-    while not can_be_written(home):
-        os.kill(running.pid, signal.SIGCONT)
-        time.sleep(0.01)
-        os.kill(running.pid, signal.SIGSTOP)
-
-
-def can_be_written(home: Path) -> bool:
-    try:
-        rows(home, "UPDATE sweeps SET verdict = verdict WHERE id = ''")
-    except DBAPIError:
-        return False
-    return True
 
 
 def verdict_of(home: Path, sweep_id: str) -> str:

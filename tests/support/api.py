@@ -25,18 +25,16 @@ from api.languages import Languages
 from api.limits import RateLimits
 from api.readiness import Readiness
 from api.standing import Observer
-from api.starter import Starter
 from api.waiters import Waiters
 from api.wiring import Parts
 from crucible.ids import new_key_id
 from crucible.models.access import ApiKey, Scope, new_key_text
 from crucible.settings import ApiSettings, CelerySettings, LegacySettings
 from crucible.store import Store, Ticket
+from flows.flow_run_batcher import FlowRunBatcher
 from flows.host import Endpoints
 from tasks.batch import cancelled
 from tasks.dead_letters import DeadLetters
-from tasks.events import EventLog
-from tasks.once import Once
 from tasks.queue_ages import QueueAges
 from tasks.resilience.shared import connect_briefly
 from tests.support.ledger import comparison
@@ -84,18 +82,16 @@ class Api:
         self.store = store
         self.waiters = Waiters()
         self.flows = Flows(store, self.waiters)
-        self.starter = Starter(self.flows.start)
+        self.batcher = FlowRunBatcher(self.flows.start)
         answers = Answers("http://prefect")
-        self.desk = Desk(store, self.starter, self.waiters, languages, answers, self.flows.cancel)
+        self.desk = Desk(store, self.batcher, self.waiters, languages, answers, self.flows.cancel)
         self.limits = RateLimits(f"redis://127.0.0.1:{free_port()}/0", ApiSettings())
         self.guard = Guard(Keyring(SecretStr(KEY), SecretStr(TOKEN), store.keys), self.limits)
         self.repeats = Repeats(store.requests, 24)
         nowhere = f"redis://127.0.0.1:{free_port()}/0"
         self.feed = Feed(nowhere)
         executors = ["http://127.0.0.1:9"] * 3
-        observer = Observer(
-            store, Endpoints("", nowhere, nowhere), executors, EventLog(nowhere), Once(nowhere)
-        )
+        observer = Observer(Endpoints("", nowhere, nowhere), executors)
         ages = QueueAges(nowhere, nowhere, LegacySettings(), CelerySettings())
         self.dashboard = self._dashboard(observer, nowhere)
         parts = Parts(

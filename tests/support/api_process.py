@@ -1,4 +1,4 @@
-"""An API process of one's own beside a stack's: to be stopped, killed or set wrongly."""
+"""An API process, or a controller, of one's own beside a stack's: to be stopped, killed or set wrongly."""
 
 import os
 import signal
@@ -32,22 +32,17 @@ def environment_of(stack: StackState, home: Path) -> dict[str, str]:
     }
 
 
-class ApiProcess:
-    """``python -m api`` with an environment. ``client`` shows its key."""
+class ProcessBeside:
+    """``python -m {module}`` with an environment."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, module: str, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "api"],
+            [sys.executable, "-m", module],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
-        self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{environment['CRUCIBLE_API_PORT']}",
-            headers={"Authorization": f"Bearer {environment['CRUCIBLE_API_KEY']}"},
-            timeout=_PATIENCE_S,
         )
 
     def wait_until_ready(self) -> None:
@@ -58,7 +53,11 @@ class ApiProcess:
             if line.strip() == READY_LINE:
                 return
             seen.append(line)
-        raise AssertionError(f"the API ended before it was ready: {''.join(seen)}")
+        raise AssertionError(f"it ended before it was ready: {''.join(seen)}")
+
+    def kill(self) -> None:
+        """Without a chance to say anything."""
+        self._process.kill()
 
     def terminate(self) -> None:
         """As the stack does when it stops."""
@@ -71,7 +70,23 @@ class ApiProcess:
 
     def close(self) -> None:
         """Ends it, if it has not ended."""
-        self.client.close()
         if self._process.poll() is None:
             self._process.kill()
         self._process.communicate()
+
+
+class ApiProcess(ProcessBeside):
+    """An API. ``client`` shows its key."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        super().__init__("api", environment)
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{environment['CRUCIBLE_API_PORT']}",
+            headers={"Authorization": f"Bearer {environment['CRUCIBLE_API_KEY']}"},
+            timeout=_PATIENCE_S,
+        )
+
+    def close(self) -> None:
+        """As ``ProcessBeside``."""
+        self.client.close()
+        super().close()

@@ -38,7 +38,7 @@ class Line:
         self._channel: Any = make_app(server.url, CelerySettings()).connection_for_read().default_channel
 
     def aging(self, period_s: float = 3600) -> Aging:
-        """What a worker has, with a connection of its own."""
+        """What a controller has, with a connection of its own."""
         return aging_of(self.leg, self._server.client(), period_s)
 
     def send(self, runs: Iterable[Dispatch]) -> None:
@@ -91,7 +91,7 @@ def queues_of(leg: Leg) -> tuple[str, ...]:
 
 
 def aging_of(leg: Leg, client: redis.Redis, period_s: float) -> Aging:
-    """As its workers make it."""
+    """As controllers make it."""
     head: ListEnd = "LEFT" if leg == "legacy" else "RIGHT"
     return Aging(client, queues_of(leg), head, RISING, period_s)
 

@@ -1,6 +1,6 @@
 """Local stacks of tests: one that is up for as long as it is needed, and a client of its API."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,9 +13,14 @@ _ANSWERS_WITHIN_S = 240.0
 
 
 @contextmanager
-def stack_up(home: Path, **settings: str) -> Iterator[CommandLine]:
-    """The command line of a home whose stack is up. Stopped at the end, when nothing of it may be left."""
-    command_line = CommandLine(home, **settings)
+def stack_up(
+    home: Path, environment: Mapping[str, str] | None = None, **settings: str
+) -> Iterator[CommandLine]:
+    """The command line of a home whose stack is up. Stopped at the end, when nothing of it may be left.
+
+    ``environment`` has variables that are none of Crucible's.
+    """
+    command_line = CommandLine(home, **settings).with_environment(**(environment or {}))
     try:
         up = command_line.run("up", "--detach")
         assert up.code == 0, up.stderr

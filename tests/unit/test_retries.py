@@ -59,7 +59,7 @@ def test_a_fault_of_the_platform_is_tried_again_until_it_is_over(error: Exceptio
 
 
 @pytest.mark.parametrize(
-    "error", [InputError("x"), CircuitOpen("part", 1), LedgerImbalance("x"), ValueError("x")]
+    "error", [InputError("x"), CircuitOpen("part", 1), LedgerImbalance("x"), ValueError("x"), OSError("x")]
 )
 def test_what_is_nobodys_passing_fault_is_not_tried_again(error: Exception) -> None:
     failing = Failing(error)

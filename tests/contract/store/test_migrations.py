@@ -89,6 +89,8 @@ async def test_a_store_of_an_older_crucible_goes_up_down_and_up_with_all_its_row
     assert lost(old, await seen(database)) == []
     await database.close()
 
+    if revision == "0005":
+        return  # the totals of its rows were its own to keep
     store = await Store.open(url)
     counts = await store.counts("sw-old")
     assert (counts.submitted, counts.matched, counts.mismatched, counts.unexpected) == (3, 1, 1, 1)
@@ -107,12 +109,14 @@ async def filled(store: Store) -> str:
     await at_stage(store, Stage.SHADOW)
     await matched(store, 40)
     await mismatched(store, 2)
-    await store.rollout.count_noise(1, only_celery=True, only_legacy=False)
     (large,) = await submitted(store)
+    again = observation("legacy")
+    await store.rollout.count_noise(large, again, 1, only_celery=True, only_legacy=False)
     sides = {"legacy": observation("legacy", LARGE), "celery": observation("celery", LARGE)}
     waited = {"waited_s": {"legacy": 0.01, "celery": 0.02}, "cause": "c0ffee"}
     await store.settle([comparison(large).model_copy(update=sides | waited)])
     await submitted(store, 3)
+    await store.duties.take(["alarm"], "host-one", 60)
     await Api.make_key(store, Scope.READ)
     return sweep_id
 
@@ -130,9 +134,11 @@ async def test_what_this_crucible_wrote_goes_back_to_an_older_one_and_returns(
 
     await downgrade(database, revision)
     down = await seen(database)
-    assert not TOTALS & set(down)
+    assert "duty_leases" not in down
     assert len(down["evaluations"]) == len(before["evaluations"])
-    assert {row["body"][:1] for row in down["observations"]} == {"{"}
+    if revision < "0005":
+        assert not TOTALS & set(down)
+        assert {row["body"][:1] for row in down["observations"]} == {"{"}
     await migrate(database)
     await database.close()
 

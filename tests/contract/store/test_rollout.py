@@ -1,7 +1,6 @@
 """The migration's books on every kind of store: nothing is counted wrongly, no way back comes late."""
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,10 +18,10 @@ from crucible.rollout.epoch import EpochKey
 from crucible.rollout.inputs import ALL, Columns
 from crucible.rollout.stage import RouteRule, Stage
 from crucible.settings import GateSettings
-from crucible.store import Store, Submission
+from crucible.store import NOISE_RUN, Store, Submission
 from crucible.store.database import parse
 from tasks.batch import cancelled
-from tests.support.ledger import comparison, evaluation
+from tests.support.ledger import comparison, evaluation, observation
 from tests.support.traffic import (
     answers,
     at_stage,
@@ -222,8 +221,9 @@ async def test_dropping_a_rule_takes_a_go_that_counts_its_language_in(store: Sto
     kept = RouteRule(share=0, languages=("bash",))
     await at_stage(store, Stage.CANARY, rules=(kept,))
     await matched(store, 400)
-    await matched(store, 20, language="bash")
-    await store.rollout.count_noise(1, only_celery=False, only_legacy=False)
+    again, *_ = await matched(store, 20, language="bash")
+    seen = observation("legacy")
+    await store.rollout.count_noise(again, seen, 1, only_celery=False, only_legacy=False)
     assert (await store.rollout.look()).assessment.gate("parity").state == "go"
 
     with pytest.raises(GateRefused, match="language:bash"):
@@ -398,11 +398,19 @@ async def test_whoever_gets_past_the_database_is_found_out(url: str, store: Stor
 _TRIGGERS = {"audit": ["audit_is_append_only"], "evidence": ["evidence_is_append_only"]}
 
 
-async def test_what_is_unconfirmed_is_told_by_how_long_it_is_settled(store: Store) -> None:
+async def test_a_mismatch_of_traffic_is_unconfirmed_until_it_was_run_again(store: Store) -> None:
     (waits,) = await submitted(store)
     await store.settle([differing(waits)])
     await mismatched(store)
     await matched(store, 1)
     assert await store.rollout.unconfirmed(10) == [waits]
-    assert await store.rollout.unconfirmed(10, timedelta(hours=1)) == []
-    assert await store.rollout.unconfirmed(10, timedelta(hours=-1)) == [waits]
+
+
+async def test_a_noise_run_is_counted_once_however_often_it_is_reported(store: Store) -> None:
+    first, second = await matched(store, 2)
+    for evaluation_id in (first, first, second):
+        again = observation("legacy", b"2\n")
+        await store.rollout.count_noise(evaluation_id, again, 1, only_celery=False, only_legacy=True)
+    noise = (await store.rollout.look()).inputs.noise
+    assert (noise.reruns, noise.only_celery, noise.only_legacy) == (2, 0, 2)
+    assert [(each.run, each.leg) for each in await store.runs(first)][-1] == (NOISE_RUN, "legacy")

@@ -45,7 +45,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def api(store: Store, executor: StubExecutor) -> AsyncIterator[Api]:
-    """The API with its starter running; Redis and Prefect are not there."""
+    """The API with its batcher running; Redis and Prefect are not there."""
     languages = Languages([executor.url], TOKEN)
     nowhere = f"127.0.0.1:{free_port()}"
     endpoints = Endpoints("", f"redis://{nowhere}/0", f"redis://{nowhere}/0")
@@ -53,11 +53,11 @@ async def api(store: Store, executor: StubExecutor) -> AsyncIterator[Api]:
     reports = ServiceReports(endpoints.redis_url, "api", background)
     readiness = Readiness(endpoints, f"http://{nowhere}/api", store, reports)
     made = Api(store, languages, readiness)
-    made.starter.open(background)
+    made.batcher.open(background)
     made.desk.open(background)
     yield made
     made.flows.go.set()
-    await made.starter.close(within_s=5)
+    await made.batcher.close(within_s=5)
     await background.aclose()
     for client in (made.client, made.stranger, made.limits, readiness):
         await client.aclose()

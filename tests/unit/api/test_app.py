@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from api.intake import MAX_BODY_BYTES
-from api.starter import MOST_WAITING
+from flows.flow_run_batcher import MOST_WAITING
 from tests.support.api import KEY, Api
 from tests.support.ledger import comparison, evaluation, sweep_of
 from tests.support.waiting import eventually
@@ -65,7 +65,7 @@ async def test_a_flow_that_fails_leaves_the_evaluation_submitted_and_hangs_nobod
 async def test_an_evaluation_under_way_links_to_its_flow_run(api: Api) -> None:
     api.flows.go.clear()
     evaluation_id = (await api.client.post("/evaluations", json=PROGRAM)).json()["id"]
-    await eventually(lambda: api.starter.flow_run_id(evaluation_id) is not None)
+    await eventually(lambda: api.batcher.flow_run_id(evaluation_id) is not None)
     state = (await api.client.get(f"/evaluations/{evaluation_id}")).json()
     assert state["flow_run_ids"] == ["run-1"]
     assert state["links"]["flow_run"] == "http://prefect/runs/flow-run/run-1"
@@ -204,11 +204,11 @@ async def test_a_body_past_the_limit_is_refused_with_the_limit(api: Api) -> None
 
 
 async def test_a_full_queue_says_when_to_come_back_and_takes_nothing(api: Api) -> None:
-    assert api.starter.reserve(MOST_WAITING)
+    assert api.batcher.reserve(MOST_WAITING)
     response = await api.client.post("/evaluations", json=PROGRAM)
     problem_of(response, 429)
     assert int(response.headers["retry-after"]) > 0
-    api.starter.free(MOST_WAITING)
+    api.batcher.free(MOST_WAITING)
     assert (await api.client.post("/evaluations?wait=30", json=PROGRAM)).status_code == 200
 
 
@@ -219,7 +219,7 @@ async def test_a_store_that_refuses_is_a_platform_fault_and_its_places_are_free_
         response = await api.client.post("/evaluations", json=[PROGRAM] * 1000)
         problem_of(response, 503)
         assert "retry-after" in response.headers
-    assert api.starter.reserve(MOST_WAITING)
+    assert api.batcher.reserve(MOST_WAITING)
 
 
 async def test_readiness_names_what_is_missing(api: Api) -> None:
@@ -229,6 +229,6 @@ async def test_readiness_names_what_is_missing(api: Api) -> None:
 
 
 async def test_a_defect_is_a_problem_that_tells_no_secrets(api: Api) -> None:
-    api.starter.put = None  # type: ignore[assignment,method-assign]
+    api.batcher.put = None  # type: ignore[assignment,method-assign]
     problem = problem_of(await api.client.post("/evaluations", json=PROGRAM), 500)
     assert "NoneType" not in str(problem)

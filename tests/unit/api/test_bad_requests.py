@@ -193,7 +193,7 @@ async def test_no_key_is_ever_logged_or_sent_back(
         for path in (f"/{secret}", f"/evaluations/{secret}", f"/rollout?key={secret}"):
             await client.get(path)
         await client.get("/ready")
-    api.starter.put = None  # type: ignore[assignment,method-assign]  # a defect
+    api.batcher.put = None  # type: ignore[assignment,method-assign]  # a defect
     answers.append((await api.client.post("/evaluations", json=PROGRAM)).text)
     logged = capsys.readouterr()
     said = " ".join([*answers, logged.out, logged.err, caplog.text])

@@ -28,7 +28,7 @@ async def test_each_answer_forbids_to_be_taken_for_something_else(api: Api, path
 
 
 async def test_so_do_refusals_and_defects(api: Api) -> None:
-    api.starter.put = None  # type: ignore[assignment,method-assign]
+    api.batcher.put = None  # type: ignore[assignment,method-assign]
     defect = await api.client.post("/evaluations", json={"language": "python", "code": ""})
     refusal = await api.stranger.get("/rollout")
     assert (defect.status_code, refusal.status_code) == (500, 401)

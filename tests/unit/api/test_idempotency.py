@@ -78,7 +78,7 @@ async def test_of_many_at_once_one_submits_and_the_others_get_its_evaluation(api
     assert {response.status_code for response in responses} == {200}
     assert sum("idempotency-replayed" in response.headers for response in responses) == 19
     assert await submitted(api) == 1
-    assert api.starter.waiting == 0, "the places of the others are free again"
+    assert api.batcher.waiting == 0, "the places of the others are free again"
 
 
 async def test_all_who_wait_for_the_same_evaluation_are_answered(api: Api) -> None:

@@ -6,10 +6,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from api.shedding import Shedding
-from api.starter import MOST_WAITING
 from crucible.models import Leg
 from crucible.rollout.stage import Route, Stage
 from crucible.store import Store
+from flows.flow_run_batcher import MOST_WAITING
 from tasks.cancellation import Cancellations
 from tests.support.api import Api
 from tests.support.traffic import at_stage
@@ -34,7 +34,7 @@ async def routes(store: Store, ids: Sequence[str]) -> list[Route]:
 
 def fill(api: Api, load: float) -> None:
     """So much of the queue is taken besides."""
-    assert api.starter.reserve(round(load * MOST_WAITING))
+    assert api.batcher.reserve(round(load * MOST_WAITING))
 
 
 async def test_above_the_threshold_traffic_goes_without_its_shadow_and_says_so(api: Api) -> None:
@@ -70,7 +70,7 @@ async def test_nothing_authoritative_is_refused_before_the_queue_is_full(api: Ap
     fill(api, 0.5)
     for _ in range(MOST_WAITING // 2000):
         assert all(each.shed for each in await routed(api, 1000))
-    fill(api, 1 - api.starter.load)
+    fill(api, 1 - api.batcher.load)
     response = await api.client.post("/evaluations", json=PROGRAM)
     assert response.status_code == 429
     assert 1 <= int(response.headers["retry-after"]) <= 60

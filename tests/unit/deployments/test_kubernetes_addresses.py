@@ -59,7 +59,7 @@ def test_the_gateway_takes_as_much_as_the_api(cluster: Cluster) -> None:
 
 
 def test_links_lead_to_where_browsers_are(cluster: Cluster) -> None:
-    for name in ("api", "flows"):
+    for name in ("api", "flows", "controller"):
         environment = workloads(cluster)[name].environment
         gateway = environment["CRUCIBLE_GATEWAY_URL"]
         assert environment["CRUCIBLE_API_URL"] == f"{gateway}/api"

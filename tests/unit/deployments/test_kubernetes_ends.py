@@ -9,6 +9,7 @@ from api import server as api_server
 from api import wiring as api_wiring
 from deployments.stack import supervisor
 from executors.service import __main__ as executor_service
+from flows import controller
 from flows import serving as flow_service
 from tasks import worker_process
 from tests.support.kubernetes.rendering import EXAMPLE, FOLDER, Cluster, rendered
@@ -32,7 +33,8 @@ def times_to_end(cluster: Cluster) -> Iterator[tuple[str, float]]:
     for name in WORKERS:
         yield name, worker_process.STOP_WITHIN_S
     yield "flows", flow_service._LEAVE_WITHIN_S + 5  # and what Prefect is still to be told
-    yield "api", api_server._DRAIN_S + api_wiring._FINISH_WITHIN_S + 5
+    yield "controller", controller.FINISH_WITHIN_S + 5
+    yield "api", api_server._DRAIN_S + api_wiring.FINISH_WITHIN_S + 5
 
 
 def test_who_ends_is_given_the_time_that_its_code_takes(cluster: Cluster) -> None:

@@ -57,7 +57,7 @@ def test_executors_reach_nothing_and_only_workers_of_their_leg_and_flow_hosts_re
     found = edges(cluster, OUTSIDE)
     assert not [edge for edge in found if edge[0] in EXECUTORS]
     into = {(target, source) for source, target, _ in found if target in EXECUTORS}
-    flow_hosts = {(name, host) for name in EXECUTORS for host in ("api", "flows")}
+    flow_hosts = {(name, host) for name in EXECUTORS for host in ("api", "flows", "controller")}
     legacy = {
         (name, worker)
         for name in ("executor-1", "executor-2")
@@ -81,16 +81,16 @@ def test_no_pod_reaches_addresses_but_where_a_component_says_so(cluster: Cluster
     assert {name for name, each in workloads(cluster).items() if addresses(cluster, each)} == set()
     elsewhere = rendered("postgres-elsewhere")
     found = {name: addresses(elsewhere, each) for name, each in workloads(elsewhere).items()}
-    assert {name for name, blocks in found.items() if blocks} == {"api", "flows", "prefect"}
+    assert {name for name, blocks in found.items() if blocks} == {"api", "flows", "controller", "prefect"}
     assert found["api"] == {("192.0.2.0/24", "5432/TCP")}
     queue = rendered("existing-queue")
     found = {name: addresses(queue, each) for name, each in workloads(queue).items()}
-    users = {"api", "flows", "celery-worker", "legacy-worker-1", "legacy-worker-2"}
+    users = {"api", "flows", "controller", "celery-worker", "legacy-worker-1", "legacy-worker-2"}
     assert {name for name, blocks in found.items() if blocks} == users
     assert "redis" not in found
     outgoing = rendered("webhook")
     found = {name: addresses(outgoing, each) for name, each in workloads(outgoing).items()}
-    assert {name for name, blocks in found.items() if blocks} == {"api", "flows"}
+    assert {name for name, blocks in found.items() if blocks} == {"flows", "controller"}
 
 
 def test_monitoring_is_let_in_where_figures_are_and_nowhere_else() -> None:
@@ -99,7 +99,7 @@ def test_monitoring_is_let_in_where_figures_are_and_nowhere_else() -> None:
         for source, target, port in edges(rendered("monitoring"), OUTSIDE)
         if source == "monitoring"
     }
-    workers = {"legacy-worker-1", "legacy-worker-2", "celery-worker", "flows"}
+    workers = {"legacy-worker-1", "legacy-worker-2", "celery-worker", "flows", "controller"}
     assert watched == {
         *((name, "8100/TCP") for name in EXECUTORS),
         *((name, "9400/TCP") for name in workers),

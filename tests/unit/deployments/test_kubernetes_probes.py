@@ -13,8 +13,20 @@ from tests.support.kubernetes.workloads import workloads
 __all__ = ["local"]
 
 KINDS = ("startupProbe", "readinessProbe", "livenessProbe")
-PROMPT = {"api", "flows", "flower", "gateway", "legacy-worker-1", "legacy-worker-2", "celery-worker"}
+PROMPT = {
+    "api",
+    "flows",
+    "controller",
+    "flower",
+    "gateway",
+    "legacy-worker-1",
+    "legacy-worker-2",
+    "celery-worker",
+}
 """All others load data, migrate a database or prove slots first."""
+
+HOSTED_BY = {"controller": "flows"}
+"""In the local stack."""
 
 
 def test_every_part_is_asked_whether_it_has_started_is_ready_and_lives() -> None:
@@ -38,7 +50,7 @@ def test_whoever_serves_http_is_asked_what_it_answers_in_the_local_stack(
             workload.container[kind]["httpGet"] for kind in KINDS if "httpGet" in workload.container[kind]
         ]
         if asked:
-            service = local[name]
+            service = local[HOSTED_BY.get(name, name)]
             url = service.ready.url if isinstance(service.ready, Answers) else service.url
             assert {each["path"] for each in asked} == {urlsplit(str(url)).path}, name
 

@@ -56,10 +56,16 @@ def test_the_parts_are_those_of_the_local_stack_and_run_the_same(
     cluster: Cluster, local: dict[str, ServiceSpec]
 ) -> None:
     found = workloads(cluster)
-    assert set(found) == set(local) | {"postgres"}
+    assert set(found) == set(local) | {"postgres", "controller"}
     for name, service in local.items():
-        module = service.argv[-1] if "-m" in service.argv else None
-        assert found[name].module == module, name
+        assert found[name].module == module_of(service), name
+    assert "--with-controller" in local["flows"].argv
+    assert found["controller"].module == "flows.controller"
+
+
+def module_of(service: ServiceSpec) -> str | None:
+    """The Python module that a service runs."""
+    return service.argv[service.argv.index("-m") + 1] if "-m" in service.argv else None
 
 
 def test_each_is_told_whatever_it_is_told_in_the_local_stack(
@@ -75,7 +81,7 @@ def test_each_is_told_whatever_it_is_told_in_the_local_stack(
 def test_prefect_is_set_as_in_the_local_stack(cluster: Cluster) -> None:
     found = workloads(cluster)
     url = "http://prefect:4200/prefect/api"
-    for name in ("api", "flows"):
+    for name in ("api", "flows", "controller"):
         environment = found[name].environment
         assert prefect_client_environment(HOME, url).items() <= environment.items(), name
         assert environment["CRUCIBLE_PREFECT_API_URL"] == url
@@ -116,7 +122,7 @@ def check_taken(name: str, workload: Workload) -> None:
         executor = load(ExecutorSettings)
         assert (executor.name, executor.host, executor.port) == (name, "0.0.0.0", port)
         assert executor.token.get_secret_value()
-    elif name in {"api", "flows"}:
+    elif name in {"api", "flows", "controller"}:
         with temporary_settings({PREFECT_API_URL: str(workload.environment["PREFECT_API_URL"])}):
             options = api_options() if name == "api" else None
         assert options is None or (options.host, options.port) == ("0.0.0.0", port)

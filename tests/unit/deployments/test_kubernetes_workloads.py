@@ -127,7 +127,7 @@ def test_there_is_one_of_what_there_can_be_only_one_of(cluster: Cluster) -> None
 
 def test_what_there_are_several_of_is_spread_over_machines(cluster: Cluster) -> None:
     found = workloads(cluster)
-    for names in (EXECUTORS, WORKERS[:2], WORKERS[2:], ("gateway",), ("api",)):
+    for names in (EXECUTORS, WORKERS[:2], WORKERS[2:], ("gateway",), ("api",), ("controller",)):
         for name in names:
             (spread,) = found[name].pod["topologySpreadConstraints"]
             assert spread["topologyKey"] == "kubernetes.io/hostname"

@@ -146,7 +146,7 @@ def test_there_is_room_again_for_as_many_as_were_exported(collector: Collector) 
 def test_a_process_ends_although_its_collector_hangs(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crucible.telemetry.exporting._LAST_WITHIN_S", 0.2)
+    monkeypatch.setattr("crucible.telemetry.exporting._WITHIN_S", 0.2)
     collector.hang()
     before = lost("not written")
 

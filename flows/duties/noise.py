@@ -1,56 +1,47 @@
 """Has legacy run some evaluations twice, drawn whatever came of them: how often it differs from itself."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 
-import structlog
+import orjson
 
 from crucible.compare import answer
-from crucible.errors import PlatformError
 from crucible.models import Comparison, Observation
 from crucible.rollout.stage import is_within
 from crucible.store import NOISE_RUN, Work
+from flows.duties.leases import Checkpoint
 from flows.host import FlowHost
 from tasks.dispatch import Dispatch
+from tasks.event_reader import EventReader, StoredEvent
+from tasks.events import EventKind
 from tasks.exchange import Answer
 
-_AT_ONCE = 50
-_MOST_WAITING = 1000
-"""Of more than these, which all came within one round, no noise is drawn."""
+_AT_ONCE = 2000
 
 
 class NoiseSampler:
-    """``put`` what is settled; ``run`` must go on in the background."""
+    """Draws from the events of what is settled; the checkpoint is the last event that was looked at."""
 
-    def __init__(self, host: FlowHost) -> None:
-        self._host = host
-        self._waiting: asyncio.Queue[Comparison] = asyncio.Queue(_MOST_WAITING)
+    def __init__(self, host: FlowHost, events: EventReader, checkpoint: Checkpoint) -> None:
+        self._host, self._events, self._checkpoint = host, events, checkpoint
 
-    def put(self, comparison: Comparison) -> None:
-        """Take a comparison of traffic that both legs ran; most are let go."""
-        is_paired = comparison.answered_by is not None and comparison.legacy and comparison.celery
-        if is_paired and not self._waiting.full():
-            self._waiting.put_nowait(comparison)
+    async def round(self) -> None:
+        """Run again what is drawn from the events since the checkpoint. Raises ``PlatformError``.
 
-    async def run(self) -> None:
-        """Re-run what is drawn, until cancelled. What cannot be run again now is not counted."""
-        while True:
-            gathered = [await self._waiting.get()]
-            while not self._waiting.empty() and len(gathered) < _AT_ONCE:
-                gathered.append(self._waiting.get_nowait())
-            try:
-                await self._sample(gathered)
-            except PlatformError as error:
-                structlog.get_logger().warning("noise not sampled", reason=str(error))
+        What cannot be run again now is not counted, and no re-run is counted twice.
+        """
+        place = await self._checkpoint.read()
+        if place is None:
+            await self._checkpoint.save(await self._events.newest())
+        elif found := await self._events.after(place, _AT_ONCE):
+            await self._sample(found)
+            await self._checkpoint.save(found[-1].id)
 
-    async def _sample(self, gathered: Sequence[Comparison]) -> None:
+    async def _sample(self, events: Sequence[StoredEvent]) -> None:
         share = (await self._host.store.rollout.epoch()).key.policy.noise_share
-        drawn = {
-            each.evaluation_id: each
-            for each in gathered
-            if is_within(100 * share, "noise", each.evaluation_id)
-        }
+        ids = [each for each in _traffic(events) if is_within(100 * share, "noise", each)]
+        rows = await self._host.store.evaluation_states(ids)
+        drawn = {row.id: row.comparison for row in rows if row.comparison and _is_paired(row.comparison)}
         if not drawn:
             return
         again = await _on_legacy(self._host, await self._host.store.work(list(drawn)))
@@ -62,12 +53,23 @@ class NoiseSampler:
             return
         rules = (await self._host.rules.of([work]))[work.id].applied_to(work.evaluation.language)
         legacy, celery, second = (answer(seen, rules) for seen in (first.legacy, first.celery, again))
-        await self._host.store.add_run(work.id, NOISE_RUN, again, None)
         await self._host.store.rollout.count_noise(
+            work.id,
+            again,
             work.route.epoch,
             only_celery=legacy == second != celery,
             only_legacy=legacy == celery != second,
         )
+
+
+def _traffic(events: Sequence[StoredEvent]) -> list[str]:
+    """The ids of settled evaluations that somebody was answered."""
+    settled = (orjson.loads(each.data) for each in events if each.kind == EventKind.SETTLED)
+    return [str(each["id"]) for each in settled if each["answered_by"] is not None]
+
+
+def _is_paired(comparison: Comparison) -> bool:
+    return comparison.legacy is not None and comparison.celery is not None
 
 
 async def _on_legacy(host: FlowHost, work: Sequence[Work]) -> list[tuple[Work, Observation]]:

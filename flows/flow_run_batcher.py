@@ -26,7 +26,7 @@ GATHER_S = 0.1
 """From the start of a flow run to the next, if that is not full, while one is under way; times the square of
 how many are."""
 
-_SERVICE = "flow run starter"
+_SERVICE = "flow run batcher"
 _BOUND_S = 15.0
 _CANCEL_WITHIN_S = 3.0
 
@@ -35,7 +35,7 @@ StartFlow = Callable[[Sequence[Ticket], Callable[[str], None]], Awaitable[object
 """Runs a batch to its end; calls back with the flow run's id as soon as it has started."""
 
 
-class Starter:
+class FlowRunBatcher:
     """The queue in front of the flows."""
 
     def __init__(self, start: StartFlow, gather_s: float = GATHER_S) -> None:
@@ -110,12 +110,11 @@ class Starter:
             while self._room.locked():
                 self._changed.clear()
                 await service.idle(self._changed)
-            await self._room.acquire()
             await self._gather()
             batch = self._take()
             if not batch:  # all that waited were withdrawn
-                self._room.release()
                 continue
+            await self._room.acquire()  # at once: nobody else takes any
             started = asyncio.Event()
             self._started_at = asyncio.get_running_loop().time()
             running = asyncio.create_task(self._run_batch(batch, started))

@@ -1,4 +1,4 @@
-"""Tells Prefect of flow runs whose process is no more: those that were started by a deployment."""
+"""Marks flow runs as crashed in Prefect whose process is no more: those that were started by a deployment."""
 
 from collections.abc import Iterable
 
@@ -11,28 +11,23 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 
+from flows.duties.janitor import crash_flow_runs
 from flows.host import FlowHost, host_tag
-from flows.janitor import crash_flow_runs
 from flows.prefect_client import prefect_client
 from flows.worker import POOL
 from tasks.leases import Departed
 
-_LOOK_EVERY_S = 5.0
 _UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 
-class Abandoned:
-    """Looks for such flow runs. What evaluations they leave open is for the janitor."""
+class AbandonedFlowRuns:
+    """Finds them by the tags of their hosts. What evaluations such runs leave open is for the janitor."""
 
     def __init__(self, host: FlowHost) -> None:
-        self._background = host.background
         self._departed = Departed(host.lease)
 
-    def open(self) -> None:
-        """Have the host's background look from now on."""
-        self._background.every(_LOOK_EVERY_S, "abandoned flow runs", self._look, required=False)
-
-    async def _look(self) -> None:
+    async def round(self) -> None:
+        """Mark those of hosts that are dead. Raises ``ServiceUnavailable``."""
         state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))
         pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
         async with prefect_client() as client:

@@ -1,22 +1,20 @@
 """Notices when builds, rules, limits or policy change, and begins a new epoch then."""
 
 import asyncio
-from collections.abc import Sequence
 from hashlib import sha256
 
 import orjson
 import structlog
 
-from crucible.errors import CrucibleError, PlatformError
 from crucible.models import Limits
 from crucible.rollout.audit import ITSELF
 from crucible.rollout.epoch import EpochKey
 from crucible.settings import GateSettings, load
 from crucible.store import Store
 from executors.client import ExecutorClient
+from flows.host import Endpoints
 from flows.rules import Rules
 
-_LOOK_EVERY_S = 10.0
 _ASK_S = 2.0
 _BUILT_OF = ("version", "isolation_level", "memory_limit_mb", "languages", "environment")
 """What an executor says of itself that programs could notice."""
@@ -28,22 +26,21 @@ class Epochs:
     While one does not answer the epoch stays: that something is away is no new build.
     """
 
-    def __init__(
-        self, store: Store, rules: Rules, legacy_urls: Sequence[str], celery_url: str, token: str
-    ) -> None:
+    def __init__(self, store: Store, rules: Rules, endpoints: Endpoints) -> None:
         self._store = store
         self._rules = rules
         self._policy = load(GateSettings)
-        self._legacy = [ExecutorClient([url], token, _ASK_S, 1) for url in legacy_urls]
-        self._celery = ExecutorClient([celery_url], token, _ASK_S, 1)
+        *self._legacy, self._celery = (
+            ExecutorClient([url], endpoints.executor_token, _ASK_S, 1) for url in endpoints.executor_urls
+        )
 
     def close(self) -> None:
         """Close the connections to the executors."""
         for client in (*self._legacy, self._celery):
             client.close()
 
-    async def look(self) -> None:
-        """Open a new epoch if anything has changed; raises ``PlatformError`` when that cannot be told now."""
+    async def round(self) -> None:
+        """Open a new epoch if anything has changed; raises ``PlatformError`` when an executor is away."""
         legacy = await asyncio.gather(*(asyncio.to_thread(_build, each) for each in self._legacy))
         celery = await asyncio.to_thread(_build, self._celery)
         present = (await self._store.rollout.epoch()).key
@@ -60,17 +57,6 @@ class Epochs:
             structlog.get_logger().info(
                 "epoch opened", epoch=change.after.epoch, stage=change.after.stage.value
             )
-
-    async def run(self) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except PlatformError:
-                pass  # whoever is away is reported by those who need it
-            except CrucibleError as error:
-                structlog.get_logger().error("epoch not looked at", reason=str(error))
-            await asyncio.sleep(_LOOK_EVERY_S)
 
 
 def _build(client: ExecutorClient) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from api.starter import MOST_IN_BATCH, MOST_IN_FLIGHT, MOST_WAITING, Starter
 from crucible.store import Ticket
+from flows.flow_run_batcher import MOST_IN_BATCH, MOST_IN_FLIGHT, MOST_WAITING, FlowRunBatcher
 from tasks.background import BackgroundServices
 from tests.support.waiting import eventually
 
@@ -28,11 +28,11 @@ class Run:
 
 
 class Bench:
-    """A starter and the flow runs it asked for."""
+    """A batcher and the flow runs it asked for."""
 
     def __init__(self, gather_s: float = 0) -> None:
         self.runs: list[Run] = []
-        self.starter = Starter(self._start, gather_s)
+        self.batcher = FlowRunBatcher(self._start, gather_s)
         self._number = 0
 
     async def _start(self, batch: Sequence[Ticket], on_started: Callable[[str], None]) -> None:
@@ -46,8 +46,8 @@ class Bench:
         """Queue so many; returns their ids."""
         ids = [f"ev-{self._number + each}" for each in range(number)]
         self._number += number
-        assert self.starter.reserve(number)
-        self.starter.put([Ticket(each, each) for each in ids])
+        assert self.batcher.reserve(number)
+        self.batcher.put([Ticket(each, each) for each in ids])
         return ids
 
     async def has(self, number: int) -> list[Run]:
@@ -61,17 +61,17 @@ class Bench:
 
 @asynccontextmanager
 async def running(bench: Bench) -> AsyncIterator[None]:
-    """Runs the starter of ``bench``; ends its flow runs at the end."""
-    bench.starter.open(BackgroundServices())
+    """Runs the batcher of ``bench``; ends its flow runs at the end."""
+    bench.batcher.open(BackgroundServices())
     yield
     for run in bench.runs:
         run.end.set()
-    await bench.starter.close(within_s=5)
+    await bench.batcher.close(within_s=5)
 
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
-    """A starter that runs."""
+    """A batcher that runs."""
     made = Bench()
     async with running(made):
         yield made
@@ -162,53 +162,52 @@ async def test_an_evaluation_with_which_every_flow_run_fails_takes_no_other_with
         done.extend(each.id for each in batch)
 
     bench = Bench()
-    bench.starter = Starter(start)
+    bench.batcher = FlowRunBatcher(start)
     ids = bench.put(13)
     async with running(bench):
-        await eventually(lambda: not any(map(bench.starter.holds, ids)))
+        await eventually(lambda: not any(map(bench.batcher.holds, ids)))
     assert done == [each for each in ids if each != poison]
 
 
 async def test_the_flow_run_of_an_evaluation_is_known_while_it_is_under_way(bench: Bench) -> None:
     (evaluation_id,) = bench.put(1)
     (run,) = await bench.has(1)
-    assert bench.starter.flow_run_id(evaluation_id) is None
+    assert bench.batcher.flow_run_id(evaluation_id) is None
     run.start()
-    assert bench.starter.flow_run_id(evaluation_id) == f"run of {evaluation_id}"
+    assert bench.batcher.flow_run_id(evaluation_id) == f"run of {evaluation_id}"
     run.end.set()
     await bench.has(1)
-    assert bench.starter.flow_run_id(evaluation_id) is None
+    assert bench.batcher.flow_run_id(evaluation_id) is None
 
 
 async def test_places_are_bounded_whether_reserved_or_taken() -> None:
     bench = Bench()
-    assert bench.starter.reserve(MOST_WAITING - 1)
+    assert bench.batcher.reserve(MOST_WAITING - 1)
     bench.put(1)
-    assert not bench.starter.reserve(1)
-    bench.starter.free(1)
-    assert bench.starter.reserve(1)
+    assert not bench.batcher.reserve(1)
+    bench.batcher.free(1)
+    assert bench.batcher.reserve(1)
 
 
 async def test_closing_waits_for_flow_runs_and_cancels_those_that_take_too_long() -> None:
     bench = Bench()
-    loop = asyncio.create_task(bench.starter.run())
+    bench.batcher.open(BackgroundServices())
     (evaluation_id,) = bench.put(1)
     (run,) = await bench.has(1)
     run.start()
-    loop.cancel()
-    closing = asyncio.create_task(bench.starter.close(within_s=60))
-    await asyncio.sleep(0)
+    closing = asyncio.create_task(bench.batcher.close(within_s=60))
+    await asyncio.sleep(0.01)
     assert not closing.done()
     closing.cancel()
-    await bench.starter.close(within_s=0)
-    assert bench.starter.flow_run_id(evaluation_id) is None
+    await bench.batcher.close(within_s=0)
+    assert bench.batcher.flow_run_id(evaluation_id) is None
 
 
 async def test_what_is_withdrawn_gets_no_flow_run(bench: Bench) -> None:
     bench.put(1)
     (first,) = await bench.has(1)
     kept, dropped = bench.put(1), bench.put(1)
-    bench.starter.withdraw(dropped[0])
+    bench.batcher.withdraw(dropped[0])
     first.start()
     assert ids_of((await bench.has(2))[1]) == kept
 
@@ -217,7 +216,7 @@ async def test_when_all_that_waited_is_withdrawn_the_next_to_come_starts_as_ever
     bench.put(1)
     (first,) = await bench.has(1)
     (dropped,) = bench.put(1)
-    bench.starter.withdraw(dropped)
+    bench.batcher.withdraw(dropped)
     first.start()
     await bench.has(1)
     later = bench.put(1)
@@ -226,8 +225,8 @@ async def test_when_all_that_waited_is_withdrawn_the_next_to_come_starts_as_ever
 
 @pytest.mark.parametrize("steps", range(4))
 async def test_it_ends_when_it_is_cancelled_just_as_company_comes(steps: int) -> None:
-    bench = Bench(gather_s=3600)
-    loop = asyncio.create_task(bench.starter.run())
+    bench, background = Bench(gather_s=3600), BackgroundServices()
+    bench.batcher.open(background)
     bench.put(1)
     (run,) = await bench.has(1)
     run.start()
@@ -236,9 +235,8 @@ async def test_it_ends_when_it_is_cancelled_just_as_company_comes(steps: int) ->
     bench.put(1)
     for _ in range(steps):
         await asyncio.sleep(0)
-    loop.cancel()
-    _, going_on = await asyncio.wait({loop}, timeout=5)
+    ending = asyncio.create_task(background.aclose())
+    _, going_on = await asyncio.wait({ending}, timeout=5)
     run.end.set()
-    await bench.starter.close(within_s=5)
-    loop.cancel()
+    await bench.batcher.close(within_s=5)
     assert not going_on

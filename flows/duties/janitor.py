@@ -1,10 +1,6 @@
 """Goes on with what others left open: evaluations without column, sweeps and flow runs without end."""
 
-import asyncio
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from math import inf
 from typing import Protocol
 
 import structlog
@@ -17,75 +13,59 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.states import Crashed
 
-from crucible.errors import PlatformError, ServiceUnavailable
+from crucible.errors import ServiceUnavailable
 from crucible.store import Owner, Ticket
 from flows.host import FlowHost, host_tag
 from flows.prefect_client import prefect_client
 from tasks.leases import Departed
 
-_LOOK_EVERY_S = 2.0
 _PAGE = 200
-_LEAKED_AFTER_S = 30.0
-"""Seconds after which an evaluation of our own that nobody here has in hand was left behind."""
 
 _UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED, StateType.CANCELLING]
 
 
-class Hands(Protocol):
-    """Where evaluations are put to be seen through. A place in it is reserved first."""
+class Queue(Protocol):
+    """Where evaluations of the ledger are put so that flow runs are started for them."""
 
     def reserve(self, number: int) -> bool:
-        """Keep so many places, if there are so many."""
+        """Reserve ``number`` places; false if fewer are free."""
 
     def free(self, number: int) -> None:
         """Give places back."""
 
     def put(self, tickets: Sequence[Ticket]) -> None:
-        """Take evaluations that have their places."""
-
-    def holds(self, evaluation_id: str) -> bool:
-        """Whether an evaluation waits or is under way there."""
+        """Queue evaluations that have their places."""
 
 
 class Janitor:
-    """``run`` must go on in the background of one process or of several; each takes what it gets first.
+    """Takes over the evaluations of dead hosts and ends their sweeps.
 
     Should a host that was taken for dead be alive after all, evaluations are run by two who do not know of
     each other, under the same ids: the first answer stands, and is told to both.
     """
 
-    def __init__(self, host: FlowHost, hands: Hands) -> None:
+    def __init__(self, host: FlowHost, queue: Queue) -> None:
         self._host = host
-        self._hands = hands
+        self._queue = queue
         self._departed = Departed(host.lease)
-        self._begun_at: dict[str, float] = {}
         self._untold: set[str] = set()
         self._log = structlog.get_logger()
 
-    async def run(self) -> None:
-        """Look again and again until cancelled; a server that is away is waited for."""
-        while True:
-            try:
-                await self._look()
-            except PlatformError as error:
-                self._log.warning("not looked for what others left open", reason=str(error))
-            await asyncio.sleep(_LOOK_EVERY_S)
-
-    async def _look(self) -> None:
+    async def round(self) -> None:
+        """Take over what there is room for. Raises ``PlatformError``."""
         owners = await self._host.store.ownership.owners()
         dead = await self._departed.among([each for each in owners if each is not None])
         nobody: list[Owner] = [None] if None in owners else []
         for owner in nobody + dead:
             await self._go_on_for(owner)
         self._untold -= {owner for owner in set(self._untold) if await crash_flow_runs(owner)}
-        await self._go_on_with_own()
 
     async def _go_on_for(self, owner: Owner) -> None:
         ownership = self._host.store.ownership
         if crashed := await ownership.end_sweeps(owner):
             self._log.warning("sweeps crashed", sweep_ids=crashed, owner=owner)
         taken = 0
-        while self._hands.reserve(_PAGE):
+        while self._queue.reserve(_PAGE):
             tickets = await self._taken(owner)
             taken += len(tickets)
             if len(tickets) < _PAGE:
@@ -100,23 +80,9 @@ class Janitor:
         try:
             tickets = await self._host.store.ownership.take_over(owner, self._host.lease.owner, _PAGE)
         finally:
-            self._hands.free(_PAGE - len(tickets))
-        self._hands.put(tickets)
+            self._queue.free(_PAGE - len(tickets))
+        self._queue.put(tickets)
         return tickets
-
-    async def _go_on_with_own(self) -> None:
-        """See to evaluations of our own whose flow run failed, or never was."""
-        before = datetime.now(UTC) - timedelta(seconds=_LEAKED_AFTER_S)
-        found = await self._host.store.ownership.in_hand(self._host.lease.owner, before, _PAGE)
-        leaked = [each for each in found if not self._hands.holds(each.id)]
-        now = time.monotonic()
-        # What fails each time is begun at intervals only, or it would take the machine.
-        self._begun_at = {each.id: self._begun_at[each.id] for each in found if each.id in self._begun_at}
-        due = [each for each in leaked if now - self._begun_at.get(each.id, -inf) >= _LEAKED_AFTER_S]
-        if due and self._hands.reserve(len(due)):
-            self._begun_at.update((each.id, now) for each in due)
-            self._hands.put(due)
-            self._log.warning("begun again", evaluations=len(due))
 
 
 async def crash_flow_runs(owner: str) -> bool:

@@ -1,0 +1,126 @@
+"""Has mismatches of traffic run again, until each is known to be one or to be noise."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+
+from crucible.models import Classification, Comparison
+from flows.confirm import confirm
+from flows.host import FlowHost
+from tasks.background import BackgroundService
+from tasks.event_reader import EventReader, StoredEvent
+from tasks.events import EventKind
+
+_EVERY_S = 5.0
+CROWD = 20
+"""When so many wait, they are confirmed together: alone, each takes flow runs of its own."""
+MOST_WAITING = 1000
+"""Mismatches that may wait here; more of them wait in the ledger."""
+
+_AT_ONCE = 2
+_MOST_TOGETHER = 200
+_AGAIN_AFTER_S = 10.0
+"""Seconds after which a mismatch that could not be run again is tried once more."""
+_GATHER_S = 0.05
+_EVENTS_AT_ONCE = 500
+_EVENTS_WITHIN_S = 5.0
+
+
+class Confirmation:
+    """Confirms what the ledger has as unconfirmed; events only say that it is time to look there.
+
+    What is under way when the duty is lost goes on. Whoever has it next runs the same again under the same
+    ids, and the first who is done classifies the mismatch.
+    """
+
+    def __init__(self, host: FlowHost, events: EventReader) -> None:
+        self._host, self._events = host, events
+        self._waiting: deque[str] = deque()
+        self._held: set[str] = set()
+        self._tried_at: dict[str, float] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._due = asyncio.Event()
+
+    def put(self, comparison: Comparison) -> None:
+        """Take a mismatch that was settled in this process, which need not be of traffic."""
+        if comparison.classification is Classification.MISMATCH:
+            self._hold(comparison.evaluation_id)
+
+    async def round(self) -> None:
+        """Begin to confirm what is unconfirmed, as far as there is room. Raises as ``Store`` does."""
+        now = time.monotonic()
+        self._tried_at = {each: at for each, at in self._tried_at.items() if now - at < _AGAIN_AFTER_S}
+        if len(self._waiting) < MOST_WAITING / 2:
+            for each in await self._host.store.rollout.unconfirmed(MOST_WAITING):
+                self._hold(each)
+        while self._waiting and len(self._running) < _AT_ONCE:
+            running = asyncio.create_task(self._confirm(self._next_group()))
+            self._running.add(running)
+            running.add_done_callback(self._note_end)
+
+    async def wait(self) -> None:
+        """Return when there is something to confirm, or room for it, or after five seconds."""
+        await asyncio.sleep(_GATHER_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_EVERY_S):
+                await self._due.wait()
+        self._due.clear()
+
+    async def follow(self, service: BackgroundService) -> None:
+        """End ``wait`` when an event tells of a mismatch of traffic. Raises ``ServiceUnavailable``."""
+        place = await self._events.newest()
+        while True:
+            found = await self._events.next_after(place, _EVENTS_AT_ONCE, _EVENTS_WITHIN_S)
+            if found:
+                place = found[-1].id
+            if any(map(_is_mismatch, found)):
+                self._due.set()
+            service.round_done()
+
+    async def aclose(self) -> None:
+        """Cancel what is under way."""
+        for each in self._running:
+            each.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _hold(self, evaluation_id: str) -> None:
+        if evaluation_id in self._held or evaluation_id in self._tried_at or len(self._held) >= MOST_WAITING:
+            return
+        self._held.add(evaluation_id)
+        self._waiting.append(evaluation_id)
+        self._due.set()
+
+    def _next_group(self) -> list[str]:
+        number = min(len(self._waiting), _MOST_TOGETHER) if len(self._waiting) > CROWD else 1
+        return [self._waiting.popleft() for _ in range(number)]
+
+    def _note_end(self, running: asyncio.Task[None]) -> None:
+        self._running.discard(running)
+        self._due.set()
+
+    async def _confirm(self, group: Sequence[str]) -> None:
+        left: Sequence[Comparison] = ()
+        try:
+            rows = await self._host.store.evaluation_states(group)
+            left = [row.comparison for row in rows if row.comparison and _is_unconfirmed(row.comparison)]
+            if left:
+                left = [each for each in await confirm(self._host, left) if _is_unconfirmed(each)]
+        except Exception as error:  # noqa: BLE001 (whatever ends one confirmation, the next ones must start)
+            structlog.get_logger().error("not confirmed", evaluations=group, reason=repr(error))
+        finally:
+            self._held.difference_update(group)
+            self._tried_at.update(dict.fromkeys(group, time.monotonic()))
+        for each in left:  # whoever waits for it waits no longer
+            self._host.tell(EventKind.CONFIRMED, each)
+
+
+def _is_unconfirmed(comparison: Comparison) -> bool:
+    return comparison.classification is Classification.MISMATCH and comparison.reruns == 0
+
+
+def _is_mismatch(event: StoredEvent) -> bool:
+    return event.kind == EventKind.SETTLED and b'"classification":"mismatch"' in event.data

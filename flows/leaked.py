@@ -1,0 +1,44 @@
+"""Evaluations of this process that nobody in it has in hand any more.
+
+Their flow run failed, or their submission was written although its answer got lost. Only the process that
+owns them can tell them from those that wait in its queue.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from math import inf
+
+import structlog
+
+from flows.flow_run_batcher import FlowRunBatcher
+from flows.host import FlowHost
+
+_AFTER_S = 30.0
+"""Seconds after which an open evaluation outside the queue has leaked, and from one try to the next."""
+
+_MOST = 200
+
+
+class LeakedEvaluations:
+    """Has them run again."""
+
+    def __init__(self, host: FlowHost, batcher: FlowRunBatcher) -> None:
+        self._host, self._batcher = host, batcher
+        self._begun_at: dict[str, float] = {}
+
+    async def round(self) -> None:
+        """Queue those for which it is time. Raises as ``Store`` does."""
+        before = datetime.now(UTC) - timedelta(seconds=_AFTER_S)
+        found = await self._host.store.ownership.in_hand(self._host.lease.owner, before, _MOST)
+        now = time.monotonic()
+        # What fails each time is begun at intervals only, or it would take the machine.
+        self._begun_at = {each.id: self._begun_at[each.id] for each in found if each.id in self._begun_at}
+        due = [
+            each
+            for each in found
+            if not self._batcher.holds(each.id) and now - self._begun_at.get(each.id, -inf) >= _AFTER_S
+        ]
+        if due and self._batcher.reserve(len(due)):
+            self._begun_at.update((each.id, now) for each in due)
+            self._batcher.put(due)
+            structlog.get_logger().warning("begun again", evaluations=len(due))

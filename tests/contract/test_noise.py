@@ -1,0 +1,151 @@
+"""Noise: what is drawn from the events runs once more on legacy, and is counted once. Legacy is played."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from crucible.models import Comparison
+from crucible.rollout.epoch import EpochKey
+from crucible.rollout.inputs import NoiseCount
+from crucible.rollout.stage import Stage
+from crucible.settings import GateSettings
+from crucible.store import Store, sqlite_url
+from flows.duties.noise import NoiseSampler
+from flows.host import FlowHost
+from flows.rules import Rules
+from tasks.dispatch import Dispatch
+from tasks.event_reader import EventReader
+from tasks.events import EventKind, EventLog
+from tasks.exchange import Answer
+from tests.support.duties import checkpoint_of
+from tests.support.ledger import comparison, observation
+from tests.support.traffic import at_stage, submitted
+from tests.support.valkey import Valkey, valkey
+
+__all__ = ["valkey"]
+
+
+class Legacy:
+    """Plays the leg: it answers ``says``; notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.says = b"1\n"
+
+    async def ask(self, leg: str, dispatches: Sequence[Dispatch], receive: object) -> None:
+        """As ``Exchange.ask``."""
+        assert leg == "legacy"
+        for each in dispatches:
+            self.asked.append(each.run_id)
+            answer = SimpleNamespace(run_id=each.run_id, observation=observation("legacy", self.says))
+            receive(cast("Answer", answer))  # type: ignore[operator]
+
+
+@pytest.fixture
+async def store(tmp_path: Path, valkey: Valkey) -> AsyncIterator[Store]:
+    """An empty store at stage ``shadow``, of which all is drawn."""
+    with valkey.client() as client:
+        client.flushall()
+    opened = await Store.open(sqlite_url(tmp_path / "store.db"))
+    policy = GateSettings(noise_share=1)
+    await opened.rollout.open_epoch(EpochKey(legacy_build="1", celery_build="3", policy=policy), "test")
+    await at_stage(opened, Stage.SHADOW)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def legacy() -> Legacy:
+    return Legacy()
+
+
+async def settled(store: Store, valkey: Valkey, *found: Comparison) -> None:
+    """Settles these and tells of it as a flow host does."""
+    events = EventLog(valkey.url)
+    for each in (await store.settle(list(found))).comparisons:
+        data = {
+            "id": each.evaluation_id,
+            "classification": each.classification,
+            "answered_by": each.answered_by,
+        }
+        events.put(EventKind.SETTLED, data)
+    await events.close()
+
+
+@pytest.fixture
+async def events(valkey: Valkey) -> AsyncIterator[EventReader]:
+    async with aclosing(EventReader(valkey.url)) as reader:
+        yield reader
+
+
+async def sampler(
+    store: Store, legacy: Legacy, events: EventReader, owner: str = "one", before: str = "nobody"
+) -> NoiseSampler:
+    """That of a controller that takes the duty."""
+    host = SimpleNamespace(store=store, rules=Rules(store, None), exchange=legacy, reply_stream="replies")
+    return NoiseSampler(cast("FlowHost", host), events, await checkpoint_of(store, "noise", owner, before))
+
+
+async def noise(store: Store) -> NoiseCount:
+    return (await store.rollout.look()).inputs.noise
+
+
+async def test_what_is_settled_from_now_on_is_run_once_more_whoever_has_the_duty(
+    store: Store, valkey: Valkey, legacy: Legacy, events: EventReader
+) -> None:
+    before, *after = await submitted(store, 3)
+    await settled(store, valkey, comparison(before))
+    one = await sampler(store, legacy, events)
+    await one.round()
+    await settled(store, valkey, comparison(after[0]))
+    await one.round()
+    two = await sampler(store, legacy, events, "two", before="one")
+    await settled(store, valkey, comparison(after[1]))
+    await two.round()
+    await two.round()
+    assert legacy.asked == [f"{each}.100" for each in after]
+    assert (await noise(store)).reruns == 2
+
+
+async def test_what_was_settled_while_there_was_no_controller_is_run_by_the_next(
+    store: Store, valkey: Valkey, legacy: Legacy, events: EventReader
+) -> None:
+    await (await sampler(store, legacy, events)).round()
+    await store.duties.give_up("one")
+    ids = await submitted(store, 5)
+    await settled(store, valkey, *map(comparison, ids))
+    await (await sampler(store, legacy, events, "two")).round()
+    assert legacy.asked == [f"{each}.100" for each in ids]
+
+
+async def test_two_who_draw_the_same_count_it_once(
+    store: Store, valkey: Valkey, legacy: Legacy, events: EventReader
+) -> None:
+    """The first has lost the duty in the middle of its round, and its checkpoint is not moved."""
+    one = await sampler(store, legacy, events)
+    await one.round()
+    (evaluation_id,) = await submitted(store)
+    await settled(store, valkey, comparison(evaluation_id))
+    legacy.says = b"another\n"
+    two = await sampler(store, legacy, events, "two", before="one")
+    await one.round()
+    await two.round()
+    found = await noise(store)
+    assert len(legacy.asked) == 2
+    assert (found.reruns, found.only_celery, found.only_legacy) == (1, 0, 1)
+
+
+async def test_what_only_one_leg_saw_is_not_drawn(
+    store: Store, valkey: Valkey, legacy: Legacy, events: EventReader
+) -> None:
+    one = await sampler(store, legacy, events)
+    await one.round()
+    (evaluation_id,) = await submitted(store)
+    alone = comparison(evaluation_id).model_copy(update={"celery": None})
+    await settled(store, valkey, alone)
+    await one.round()
+    assert legacy.asked == []
