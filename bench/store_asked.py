@@ -16,7 +16,6 @@ Question = Callable[[], Awaitable[object]]
 
 _BATCH = 20
 _NAME = "of-the-bench"
-_PAGE = 51
 _LISTS: dict[str, dict[str, Any]] = {
     "list: newest": {},
     "list: settled": {"status": "settled"},
@@ -37,10 +36,11 @@ _LISTS: dict[str, dict[str, Any]] = {
 
 
 class Asked:
-    """A filled store, and questions to it."""
+    """A filled store, and questions to it; lists ask for ``page`` rows."""
 
     def __init__(self, store: Store, filling: Filling, chance: Random) -> None:
         self.store = store
+        self.page = 51
         self._filling, self._chance = filling, chance
         self._entered: list[str] = []
 
@@ -56,11 +56,11 @@ class Asked:
             "load 20": lambda: self.store.load([self._any() for _ in range(_BATCH)]),
             **{name: self._list(**wanted) for name, wanted in _LISTS.items()},
             "list: of a day": self._list_of_a_day,
-            "list: page 1000": lambda: listing.evaluations(EvaluationFilter(), self._any(), _PAGE),
-            "list: sweeps": lambda: listing.sweeps(None, _PAGE),
+            "list: page 1000": lambda: listing.evaluations(EvaluationFilter(), self._any(), self.page),
+            "list: sweeps": lambda: listing.sweeps(None, self.page),
             "ledger of a large sweep": lambda: self.store.counts(BIG_SWEEP),
             "rollout: status": books.status,
-            "rollout: mismatches": lambda: books.mismatches(0, "", _PAGE),
+            "rollout: mismatches": lambda: books.mismatches(0, "", self.page),
             "rollout: unconfirmed": lambda: books.unconfirmed(100),
             "rollout: reference": books.random_reference,
             "rollout: log": lambda: books.history(100),
@@ -68,7 +68,9 @@ class Asked:
             "janitor: owners": ownership.owners,
             "janitor: in hand": lambda: ownership.in_hand("host-of-old", old, 200),
             "sweep: unsettled": lambda: self.store.unsettled(BIG_SWEEP, 100),
-            "sweep: mismatches": lambda: self.store.page(BIG_SWEEP, [Classification.MISMATCH], None, _PAGE),
+            "sweep: mismatches": lambda: self.store.page(
+                BIG_SWEEP, [Classification.MISMATCH], None, self.page
+            ),
             "recorded traffic": self._recorded,
         }
 
@@ -76,12 +78,12 @@ class Asked:
         return self._filling.id_of(self._chance.randrange(self._filling.number - OPEN))
 
     def _list(self, **wanted: Any) -> Question:
-        return lambda: self.store.listing.evaluations(EvaluationFilter(**wanted), None, _PAGE)
+        return lambda: self.store.listing.evaluations(EvaluationFilter(**wanted), None, self.page)
 
     async def _list_of_a_day(self) -> object:
         until = datetime.now(UTC) - timedelta(days=self._chance.randrange(1, 80))
         wanted = EvaluationFilter(since=until - timedelta(days=1), until=until)
-        return await self.store.listing.evaluations(wanted, None, _PAGE)
+        return await self.store.listing.evaluations(wanted, None, self.page)
 
     async def _recorded(self) -> object:
         return [each async for each in self.store.recorded(1)]

@@ -9,6 +9,7 @@ import httpx
 from crucible.errors import ServiceUnavailable
 from crucible.settings import Settings
 from deployments.stack import StackState, read_state
+from tasks.http_faults import http_faults
 
 _READINESS_WITHIN_S = 5.0
 
@@ -43,12 +44,13 @@ class Readiness:
 
 def ask_readiness(state: StackState) -> Readiness:
     """How ready the stack is; an API that does not say is what is missing."""
+    seam = http_faults(f"the API at {state.api_url}", "see its log")
     try:
-        with api_client(state, _READINESS_WITHIN_S) as client:
+        with seam, api_client(state, _READINESS_WITHIN_S) as client:
             answer = client.get("/ready")
         document = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
-        return Readiness({"api": f"{str(error) or type(error).__name__}; see its log"}, [])
+    except (ServiceUnavailable, ValueError) as error:
+        return Readiness({"api": str(error)}, [])
     if answer.status_code not in (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE):
         return Readiness({"api": f"{answer.status_code} to GET /ready: {document.get('detail')}"}, [])
     return Readiness(document.get("missing", {}), document.get("services", []))

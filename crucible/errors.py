@@ -8,7 +8,7 @@
     │   ├── SandboxUnavailable    this machine cannot isolate programs the way it was asked to
     │   ├── ExecutorUnavailable   an executor did not answer, or answered with a fault of its own
     │   │   └── ExecutorFault     one attempt failed; the next one may not
-    │   ├── ServiceUnavailable    Redis, Prefect or another server is not there
+    │   ├── ServiceUnavailable    Redis, Prefect, a database or another server is away or at fault
     │   ├── CircuitOpen           a part failed so often that it is left alone for a while
     │   ├── StoreError            the store cannot be opened, or holds what no version of Crucible wrote
     │   ├── StackError            the local stack could not be started or stopped
@@ -69,7 +69,10 @@ class ExecutorFault(ExecutorUnavailable):
 
 
 class ServiceUnavailable(PlatformError):
-    """A server that Crucible needs (Redis, Prefect, the store's database) does not answer."""
+    """A server that Crucible needs (Redis, Prefect, the store's database) is away, or answers with an error.
+
+    It is worth another try; the message has the server's words and the remedy.
+    """
 
 
 class CircuitOpen(PlatformError):

@@ -38,6 +38,7 @@ FINISH_WITHIN_S = 2.0
 """Nobody waits here for flow runs: another controller goes on with them."""
 
 _LEAST_BOUND_S = 15.0
+_LEASES_BOUND_S = 30.0
 _FOLLOWING_BOUND_S = 60.0
 _ASK_AGAIN_S = 1.0
 """How often a controller without a lease looks whether it has it now, at least."""
@@ -61,14 +62,15 @@ def main() -> int:
 
 
 @asynccontextmanager
-async def embedded_controller(endpoints: Endpoints) -> AsyncIterator[None]:
-    """A controller beside what else this process does; to be entered inside ``prefect_session``.
+async def embedded_controller(endpoints: Endpoints, stopping: asyncio.Event) -> AsyncIterator[None]:
+    """A controller beside what else this process does, until ``stopping`` or the end of the context.
 
-    It has a flow host of its own, so that its evaluations are not taken for those of the process.
+    To be entered inside ``prefect_session``. It has a flow host of its own, so that its evaluations are not
+    taken for those of the process.
     """
-    stopping, working = asyncio.Event(), asyncio.Event()
+    working = asyncio.Event()
     # A task of its own: flows find their host by the context of the task that runs them.
-    running = asyncio.create_task(control(endpoints, stopping, working.set))
+    running = asyncio.create_task(control(endpoints, stopping, working.set, embedded=True))
     begun = asyncio.create_task(working.wait())
     await asyncio.wait({running, begun}, return_when=asyncio.FIRST_COMPLETED)
     begun.cancel()
@@ -80,14 +82,20 @@ async def embedded_controller(endpoints: Endpoints) -> AsyncIterator[None]:
         await running
 
 
-async def control(endpoints: Endpoints, stopping: asyncio.Event, on_working: Callable[[], object]) -> None:
+async def control(
+    endpoints: Endpoints,
+    stopping: asyncio.Event,
+    on_working: Callable[[], object],
+    *,
+    embedded: bool = False,
+) -> None:
     """Do the duties that this process has the leases of, until ``stopping``.
 
     To be called inside ``prefect_session``. Raises
     ``StoreError`` or ``ServiceUnavailable`` when it cannot begin.
     """
     async with (
-        flow_host(endpoints, _PROCESS) as host,
+        flow_host(endpoints, _PROCESS, embedded=embedded) as host,
         aclosing(EventReader(endpoints.redis_url)) as events,
         aclosing(Confirmation(host, events)) as confirmation,
         flow_runs_batched(host, FINISH_WITHIN_S) as batcher,
@@ -97,7 +105,7 @@ async def control(endpoints: Endpoints, stopping: asyncio.Event, on_working: Cal
             host.store.duties, host.lease.owner, [each.name for each in duties], host.settings.lease_s
         )
         kept = dict(_services(leases, duties))
-        host.background.every(leases.renew_every_s, _LEASES, leases.renew)
+        host.background.every(leases.renew_every_s, _LEASES, leases.renew, bound_s=_LEASES_BOUND_S)
         host.background.keep(_FOLLOWING, confirmation.follow, bound_s=_FOLLOWING_BOUND_S, required=False)
         for name, (loop, bound_s) in kept.items():
             host.background.keep(name, loop, bound_s=bound_s, required=False)

@@ -228,10 +228,13 @@ class Tracker:
 
 
 @contextlib.asynccontextmanager
-async def flow_host(endpoints: Endpoints, process: str = "command line") -> AsyncIterator[FlowHost]:
+async def flow_host(
+    endpoints: Endpoints, process: str = "command line", *, embedded: bool = False
+) -> AsyncIterator[FlowHost]:
     """Open the store, both legs and the reply reader; flows started inside find them.
 
-    ``process`` is what reports of its background services call this process.
+    ``process`` is what reports of its background services call this process. A host that is ``embedded`` is
+    beside another one in the process, and the names of its services begin with that.
 
     Raises ``StoreError`` or ``ServiceUnavailable`` with the remedy.
     """
@@ -259,7 +262,9 @@ async def flow_host(endpoints: Endpoints, process: str = "command line") -> Asyn
             RunTraces(store.spans, load(TraceSettings)),
             settings,
             reply_stream,
-            ServiceReports(endpoints.redis_url, process, BackgroundServices()),
+            ServiceReports(
+                endpoints.redis_url, process, BackgroundServices(f"{process}: " if embedded else "")
+            ),
         )
         await host.open(exits)
         breakers.keep_probes(host.background)

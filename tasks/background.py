@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from weakref import WeakSet
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -53,12 +54,15 @@ class BackgroundService:
         self._last_round = self._failing_since = time.monotonic()
         self._log = structlog.get_logger().bind(background=name)
         _failures().labels(name)
-        _well().labels(name).set_function(lambda: float(self._is_well()))
+        _of_name(name).add(self)
+        _well().labels(name).set_function(lambda: float(all(each.is_well() for each in list(_of_name(name)))))
 
     def forget(self) -> None:
         """Show it as a gauge no more: it was ended."""
-        with suppress(KeyError):
-            _well().remove(self.name)
+        _of_name(self.name).discard(self)
+        if not _of_name(self.name):
+            with suppress(KeyError):
+                _well().remove(self.name)
 
     def round_done(self) -> None:
         """Report that a round went well. The loop calls this at least once in ``bound_s``."""
@@ -86,6 +90,10 @@ class BackgroundService:
         elif silent_s > self.bound_s:
             overdue = f"no round for {silent_s:.0f} s (bound {self.bound_s:g} s), and no error: it hangs"
         return ServiceState(self.name, self.required, self._failures, failing_s, self._last_error, overdue)
+
+    def is_well(self) -> bool:
+        """Whether its last round went well and is within its bound."""
+        return not self._in_a_row and time.monotonic() - self._last_round <= self.bound_s
 
     async def supervise(self, loop: Callable[[], Awaitable[None]]) -> None:
         """Run ``loop`` until it returns or this task is cancelled; again, after a pause, when it fails."""
@@ -129,14 +137,15 @@ class BackgroundService:
         self._last_error = " ".join(str(error).split()) or type(error).__name__
         _failures().labels(self.name).inc()
 
-    def _is_well(self) -> bool:
-        return not self._in_a_row and time.monotonic() - self._last_round <= self.bound_s
-
 
 class BackgroundServices:
-    """The background services of one process, by name. To be closed when the process ends."""
+    """The background services of one process, by name. To be closed when the process ends.
 
-    def __init__(self) -> None:
+    ``prefix`` begins the names of all of them: for a second set within one process.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._services: dict[str, BackgroundService] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._threads: dict[str, tuple[threading.Thread, threading.Event]] = {}
@@ -174,7 +183,9 @@ class BackgroundServices:
     ) -> None:
         """Keep ``loop`` running in a task; it calls ``round_done`` of what it is given."""
         service = self._add(name, bound_s, required=required)
-        self._tasks[name] = asyncio.create_task(service.supervise(lambda: loop(service)), name=name)
+        self._tasks[service.name] = asyncio.create_task(
+            service.supervise(lambda: loop(service)), name=service.name
+        )
 
     def every_in_thread(
         self,
@@ -208,23 +219,20 @@ class BackgroundServices:
         thread = threading.Thread(
             target=service.supervise_thread,
             args=(lambda: loop(service, stopping), stopping),
-            name=name,
+            name=service.name,
             daemon=True,  # a process that ends does not wait for a loop that hangs
         )
-        self._threads[name] = thread, stopping
+        self._threads[service.name] = thread, stopping
         thread.start()
 
     async def end(self, name: str) -> None:
         """Cancel the task of one service and wait for its end; nothing happens to one that is not there."""
-        if task := self._tasks.pop(name, None):
-            self._services.pop(name).forget()
-            task.cancel()
-            await asyncio.wait({task})
+        await self._end(f"{self._prefix}{name}")
 
     async def aclose(self) -> None:
         """End all services: tasks are cancelled, threads stopped."""
         for name in list(self._tasks):
-            await self.end(name)
+            await self._end(name)
         await asyncio.to_thread(self.stop_threads)
 
     def stop_threads(self, *names: str, within_s: float = _THREADS_END_WITHIN_S) -> None:
@@ -232,7 +240,8 @@ class BackgroundServices:
 
         A thread of them may call this; it is not waited for.
         """
-        ending = [self._threads.pop(name) for name in names or tuple(self._threads)]
+        threads = [f"{self._prefix}{name}" for name in names] or tuple(self._threads)
+        ending = [self._threads.pop(name) for name in threads]
         for thread, stopping in ending:
             stopping.set()
             self._services.pop(thread.name).forget()
@@ -241,7 +250,14 @@ class BackgroundServices:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
 
+    async def _end(self, name: str) -> None:
+        if task := self._tasks.pop(name, None):
+            self._services.pop(name).forget()
+            task.cancel()
+            await asyncio.wait({task})
+
     def _add(self, name: str, bound_s: float, *, required: bool) -> BackgroundService:
+        name = f"{self._prefix}{name}"
         if name in self._services:
             raise ValueError(f"a background service {name!r} runs already")
         service = self._services[name] = BackgroundService(name, bound_s, required=required)
@@ -251,6 +267,12 @@ class BackgroundServices:
 def _bound_s(every_s: float) -> float:
     """Time for a few rounds, each with a failure and its pause."""
     return max(3 * every_s, _LEAST_BOUND_S)
+
+
+@cache
+def _of_name(_name: str) -> WeakSet[BackgroundService]:
+    """Those of that name in all ``BackgroundServices`` of this process: it may play two parts."""
+    return WeakSet()
 
 
 @cache

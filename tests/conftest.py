@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from executors.sandbox.docker.images import FAMILIES
 from tests.support.command_line import CommandLine
 from tests.support.docker_daemon import build_images, docker_daemon
 from tests.support.groups import pytest_configure_node, pytest_xdist_make_scheduler
-from tests.support.lanes import pytest_collection_modifyitems
+from tests.support.lanes import pytest_collection_modifyitems, pytest_make_parametrize_id
 from tests.support.stack_times import pytest_configure
 from tests.support.stacks import stack_up
 
@@ -19,6 +20,7 @@ __all__ = [
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_configure_node",
+    "pytest_make_parametrize_id",
     "pytest_xdist_make_scheduler",
 ]
 """Hooks that are not of this module."""
@@ -26,6 +28,10 @@ __all__ = [
 # Machines are shared and slow at times; no test of ours is about how long an example takes.
 settings.register_profile("crucible", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("crucible")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So it is in the background of a shell, and would be in all processes that tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _OUTSIDE = "no part"
 """Said by the reason of a test that needs what is rightly not in the repository."""

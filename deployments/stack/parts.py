@@ -70,7 +70,7 @@ class External:
         fault = await fault_of(self.probe)
         if fault is not None:
             raise ServiceUnavailable(
-                f"{self.variable}={without_password(self.url)}: no {self.name} answers there ({fault});"
+                f"{self.variable}={without_password(self.url)}: no {self.name} works there ({fault});"
                 f" start it, correct the URL, or unset {self.variable} to have one started here"
             )
 

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 _READY_LINE = b"CRUCIBLE_READY"
 _ANSWER_S = 2.0
+_WRITE_KEY = "crucible:ready"
 
 
 class Ready(Protocol):
@@ -25,7 +26,7 @@ class Ready(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """A server that answers: ``PING`` for a ``redis://`` URL, ``GET`` with 200 for an HTTP one."""
+    """A server that answers: a write for a ``redis://`` URL, ``GET`` with 200 for an HTTP one."""
 
     url: str
 
@@ -81,7 +82,7 @@ async def fault_of(url: str) -> str | None:
 async def _redis_fault(url: str) -> str | None:
     try:
         async with Redis.from_url(url, socket_connect_timeout=_ANSWER_S, socket_timeout=_ANSWER_S) as client:
-            await client.ping()
+            await client.set(_WRITE_KEY, 1, ex=1)  # one that is full, or a replica, answers pings
     except (RedisError, OSError, ValueError) as error:
         # redis-py takes a cancellation that comes as it connects for a lost connection.
         asking = asyncio.current_task()

@@ -115,7 +115,7 @@ def test_two_controllers_do_each_duty_once_and_each_takes_over_from_the_other(st
     assert (confirmed["classification"], confirmed["comparison"]["reruns"]) == ("mismatch", 3)
 
     stack.evaluate(AGREES)
-    stack.change("--new-epoch", "--stage", "celery")
+    stack.change("--stage", "celery")
     patiently(lambda: stack.sentinels() == 1)
     os.kill(flows, signal.SIGCONT)
     stack.other.kill()

@@ -14,10 +14,13 @@ from tests.support.groups import write_down
 NEEDS = {"crucible": "stack", "drifted": "stack", "daemon": "docker", "browser": "browser"}
 """The mark of a test by a fixture that it uses, of those in a conftest.py."""
 
-SHARED = {"crucible": "shared stack", "drifted": "drifted stack"}
+SHARED = {"crucible": "shared stack", "drifted": "drifted stack", "images": "images"}
 """The group of a test by such a fixture."""
 
-LONGEST_FIRST = ("test_composition", SHARED["crucible"], "test_drill", "test_parity_sweep", "test_runbook")
+_SHOWN_AT_MOST = 20
+"""Bytes of a parameter, in a test's id."""
+
+LONGEST_FIRST = (SHARED["images"], SHARED["crucible"], "test_drill", "test_parity_sweep", "test_runbook")
 """Groups that begin first, for nothing would be left to do beside one of them at the end."""
 
 
@@ -30,6 +33,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     yield
     items.sort(key=_rank)
     write_down(config, {item.nodeid: _group(item) for item in items})
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Tests have the same ids in all processes, also where bytes say when they were packed."""
+    return argname if isinstance(val, bytes) and len(val) > _SHOWN_AT_MOST else None
 
 
 def _group(item: pytest.Item) -> str:

@@ -55,7 +55,7 @@ def busy(server: Valkey) -> Iterator[None]:
     """``server`` answers BUSY: a script runs on and on."""
 
     def run_on() -> None:
-        with server.client() as client, suppress(redis.ResponseError):
+        with redis.Redis.from_url(server.url, socket_timeout=None) as client, suppress(redis.RedisError):
             client.eval("while true do end", 0)
 
     running = threading.Thread(target=run_on)
@@ -84,7 +84,8 @@ def loading(server: Valkey) -> Iterator[None]:
             yield
         finally:
             client.config_set("key-load-delay", 0)
-            patiently(lambda: _answers(client, ""))
+            server.stop()
+            server.start()
 
 
 @contextmanager

@@ -196,7 +196,7 @@ async def test_closing_waits_for_flow_runs_and_cancels_those_that_take_too_long(
     (run,) = await bench.has(1)
     run.start()
     closing = asyncio.create_task(bench.batcher.close(within_s=60))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
     assert not closing.done()
     closing.cancel()
     await bench.batcher.close(within_s=0)
@@ -235,7 +235,7 @@ async def test_it_ends_when_it_is_cancelled_just_as_company_comes(steps: int) ->
     bench.put(1)
     for _ in range(steps):
         await asyncio.sleep(0)
-    ending = asyncio.create_task(background.end("flow run starter"))
+    ending = asyncio.create_task(background.aclose())
     _, going_on = await asyncio.wait({ending}, timeout=5)
     run.end.set()
     await bench.batcher.close(within_s=5)

@@ -11,9 +11,7 @@ PRODUCT = ("api", "cli", "crucible", "deployments", "executors", "flows", "tasks
 STARTERS = {"create_task", "ensure_future", "Thread", "Timer", "start_new_thread", "run_coroutine_threadsafe"}
 
 ALLOWED = {
-    "api/confirmer.py Confirmer.run": "the two halves of a background service, which fails with either",
     "api/server.py serve": "the server itself: the process ends with it",
-    "api/starter.py Starter._run": "one flow run each; its failure is logged and the batch is halved",
     "cli/foreground.py run": "one command; the main thread waits for it and raises what it raises",
     "cli/hosting.py watched": "one flow; the command waits for it",
     "deployments/stack/supervisor.py Supervisor.start": "start waits for these, and fails with them",
@@ -26,8 +24,11 @@ ALLOWED = {
     "executors/service/batch.py Batch.run": "programs of one request, which waits for them",
     "executors/service/lines.py Lines.__call__": "one connection; the request waits for it",
     "flows/confirm.py confirm_mismatches": "groups of one flow, which waits for them",
+    "flows/controller.py embedded_controller": "a whole process's work, in this one",
+    "flows/duties/confirmation.py Confirmation.round": "one group of mismatches; its failure is logged",
     "flows/endings.py call_on_ending": "waits for one signal; there is nothing that could fail",
     "flows/evaluate.py seen_through": "the legs of one flow, which waits for them",
+    "flows/flow_run_batcher.py FlowRunBatcher._run": "one flow run; its failure is logged",
     "flows/flow_runs.py FlowRuns.run": "the body of one flow run, which waits for it",
     "flows/serving.py _work": "Prefect's worker itself: the process ends with it",
     "flows/sweep.py _run_all": "batches of one flow, which waits for them",
@@ -39,7 +40,6 @@ ALLOWED = {
     "tasks/celery_leg/worker.py CeleryWorker._on_shutting_down": "ends the process, once",
     "tasks/exchange.py Exchange._resend_later": "one message; its deadline is watched",
     "tasks/exchange.py Exchange.ask": "one message; the caller waits for it",
-    "tasks/resilience/breaker.py Breaker._begin_probe": "one probe, which lasts no longer than its place",
     "tasks/withdrawal.py see_through": "one piece of work; the caller waits for it",
 }
 """What may start a task or a thread: work that has an end, and whose failure somebody sees."""
