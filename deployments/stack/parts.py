@@ -58,16 +58,15 @@ def watched(settings: Settings) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """A part that a setting names: nobody here starts it. ``probe`` is the URL that shows it is there."""
+    """A part that a setting names: nobody here starts it."""
 
     name: str
     variable: str
     url: str
-    probe: str
 
     async def check(self) -> None:
         """Raises ``ServiceUnavailable`` with the remedy when it does not answer."""
-        fault = await fault_of(self.probe)
+        fault = await fault_of(self.url if self.name in REDISES else f"{self.url}/health")
         if fault is not None:
             raise ServiceUnavailable(
                 f"{self.variable}={without_password(self.url)}: no {self.name} works there ({fault});"
@@ -100,16 +99,14 @@ def find_parts(settings: Settings, redis_password: str, lasting: Collection[str]
     """
     wishes = dict(_wishes(settings, lasting))
     externals = tuple(
-        External(name, _url_variable(name), wish.url, _probe(name, wish.url))
-        for name, wish in wishes.items()
-        if wish.url
+        External(name, _url_variable(name), wish.url) for name, wish in wishes.items() if wish.url
     )
     own = {name: wish for name, wish in wishes.items() if not wish.url}
     chosen = choose_ports({each.port_variable: each.port for each in own.values()})
     ports = {name: chosen[each.port_variable] for name, each in own.items()}
     shown = watched(settings)
     urls = {
-        name: _metrics_url(port) if name in shown else _own_url(name, port, redis_password)
+        name: f"http://{LOOPBACK}:{port}/metrics" if name in shown else _own_url(name, port, redis_password)
         for name, port in ports.items()
     }
     return Parts({**urls, **{each.name: each.url for each in externals}}, ports, externals)
@@ -122,15 +119,11 @@ def without_password(url: str) -> str:
 
 
 def _wishes(settings: Settings, lasting: Collection[str]) -> Iterator[tuple[str, _Wish]]:
-    for name, url in (
-        ("redis", settings.redis_url),
-        ("celery-redis", settings.celery_redis_url),
-        ("prefect", _trimmed(settings.prefect_api_url)),
-        *((name, _trimmed(getattr(settings, f"{_variable(name).lower()}_url"))) for name in EXECUTORS),
-        ("api", None),
-        *((name, None) for name in lasting),
-    ):
-        yield name, _wish(settings, name, url)
+    for name in (*REDISES, "prefect", *EXECUTORS):
+        url = getattr(settings, _url_variable(name).removeprefix("CRUCIBLE_").lower())
+        yield name, _wish(settings, name, url if name in REDISES or not url else url.rstrip("/"))
+    for name in ("api", *lasting):
+        yield name, _wish(settings, name, None)
     of_other_sets = chain.from_iterable(each.executors for each in worker_sets(settings)[1:])
     for name in (*of_other_sets, *numbered("api", settings.api_processes)[1:]):
         yield name, _Wish(None, 0, name)
@@ -152,20 +145,7 @@ def _variable(name: str) -> str:
     return name.replace("-", "_").upper()
 
 
-def _trimmed(url: str | None) -> str | None:
-    return url.rstrip("/") if url else None
-
-
-def _probe(name: str, url: str) -> str:
-    return url if name in REDISES else f"{url}/health"
-
-
 def _own_url(name: str, port: int, redis_password: str) -> str:
     if name in REDISES:
         return valkey_url(port, redis_password)
     return f"http://{LOOPBACK}:{port}{_PATHS.get(name, '')}"
-
-
-def _metrics_url(port: int) -> str:
-    """Where a service that is watched shows its metrics."""
-    return f"http://{LOOPBACK}:{port}/metrics"
