@@ -1,5 +1,6 @@
 """Puts the parts of the API together, and takes them apart in the right order."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
         enter = exits.enter_async_context
         await enter(prefect_session())
         if options.with_controller:
-            await enter(embedded_controller(options.endpoints))
+            await enter(embedded_controller(options.endpoints, asyncio.Event()))
         host = await enter(flow_host(options.endpoints, "api"))
         languages = exits.enter_context(
             closing(Languages(options.executor_urls, options.executor_token.get_secret_value()))

@@ -62,12 +62,13 @@ def main() -> int:
 
 
 @asynccontextmanager
-async def embedded_controller(endpoints: Endpoints) -> AsyncIterator[None]:
-    """A controller beside what else this process does; to be entered inside ``prefect_session``.
+async def embedded_controller(endpoints: Endpoints, stopping: asyncio.Event) -> AsyncIterator[None]:
+    """A controller beside what else this process does, until ``stopping`` or the end of the context.
 
-    It has a flow host of its own, so that its evaluations are not taken for those of the process.
+    To be entered inside ``prefect_session``. It has a flow host of its own, so that its evaluations are not
+    taken for those of the process.
     """
-    stopping, working = asyncio.Event(), asyncio.Event()
+    working = asyncio.Event()
     # A task of its own: flows find their host by the context of the task that runs them.
     running = asyncio.create_task(control(endpoints, stopping, working.set, embedded=True))
     begun = asyncio.create_task(working.wait())

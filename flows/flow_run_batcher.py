@@ -110,12 +110,11 @@ class FlowRunBatcher:
             while self._room.locked():
                 self._changed.clear()
                 await service.idle(self._changed)
-            await self._room.acquire()
             await self._gather()
             batch = self._take()
             if not batch:  # all that waited were withdrawn
-                self._room.release()
                 continue
+            await self._room.acquire()  # at once: nobody else takes any
             started = asyncio.Event()
             self._started_at = asyncio.get_running_loop().time()
             running = asyncio.create_task(self._run_batch(batch, started))

@@ -84,7 +84,7 @@ async def _serve(options: FlowOptions, settings: ScheduleSettings, *, with_contr
     call_on_ending(stopping.set)
     async with (
         prefect_session(),
-        embedded_controller(options.endpoints) if with_controller else nullcontext(),
+        embedded_controller(options.endpoints, stopping) if with_controller else nullcontext(),
         flow_host(options.endpoints, _PROCESS) as host,
         prefect_client() as client,
     ):

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from weakref import WeakSet
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -53,12 +54,15 @@ class BackgroundService:
         self._last_round = self._failing_since = time.monotonic()
         self._log = structlog.get_logger().bind(background=name)
         _failures().labels(name)
-        _well().labels(name).set_function(lambda: float(self._is_well()))
+        _of_name(name).add(self)
+        _well().labels(name).set_function(lambda: float(all(each.is_well() for each in list(_of_name(name)))))
 
     def forget(self) -> None:
         """Show it as a gauge no more: it was ended."""
-        with suppress(KeyError):
-            _well().remove(self.name)
+        _of_name(self.name).discard(self)
+        if not _of_name(self.name):
+            with suppress(KeyError):
+                _well().remove(self.name)
 
     def round_done(self) -> None:
         """Report that a round went well. The loop calls this at least once in ``bound_s``."""
@@ -86,6 +90,10 @@ class BackgroundService:
         elif silent_s > self.bound_s:
             overdue = f"no round for {silent_s:.0f} s (bound {self.bound_s:g} s), and no error: it hangs"
         return ServiceState(self.name, self.required, self._failures, failing_s, self._last_error, overdue)
+
+    def is_well(self) -> bool:
+        """Whether its last round went well and is within its bound."""
+        return not self._in_a_row and time.monotonic() - self._last_round <= self.bound_s
 
     async def supervise(self, loop: Callable[[], Awaitable[None]]) -> None:
         """Run ``loop`` until it returns or this task is cancelled; again, after a pause, when it fails."""
@@ -128,9 +136,6 @@ class BackgroundService:
         self._in_a_row += 1
         self._last_error = " ".join(str(error).split()) or type(error).__name__
         _failures().labels(self.name).inc()
-
-    def _is_well(self) -> bool:
-        return not self._in_a_row and time.monotonic() - self._last_round <= self.bound_s
 
 
 class BackgroundServices:
@@ -262,6 +267,12 @@ class BackgroundServices:
 def _bound_s(every_s: float) -> float:
     """Time for a few rounds, each with a failure and its pause."""
     return max(3 * every_s, _LEAST_BOUND_S)
+
+
+@cache
+def _of_name(_name: str) -> WeakSet[BackgroundService]:
+    """Those of that name in all ``BackgroundServices`` of this process: it may play two parts."""
+    return WeakSet()
 
 
 @cache

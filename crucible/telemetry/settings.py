@@ -37,7 +37,7 @@ class OtlpSettings(BaseSettings):
 
 
 class MetricsSettings(BaseSettings):
-    """Where a worker, ``flows`` or the controller shows its metrics; others have ports anyway."""
+    """Where a worker, ``flows`` or the controller shows its metrics; API and executors have ports anyway."""
 
     model_config = SettingsConfigDict(env_prefix="CRUCIBLE_METRICS_", frozen=True, extra="ignore")
 

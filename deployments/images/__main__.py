@@ -41,6 +41,8 @@ _PYTHON = "3.11.2"
 TOOLCHAINS = "gcc g++ libc6-dev nodejs ruby"
 """Debian's packages for programs, where nothing else is asked for; the same as in the composition."""
 _PLATFORM_FAULT = 4
+_SILENT_S = 1800
+"""How long a step of a build may say nothing: installing all packages does, on a busy machine for minutes."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -105,6 +107,7 @@ def _build(client: docker.DockerClient, target: str, tag: str, arguments: dict[s
         tag=tag,
         buildargs=arguments,
         network_mode="host",
+        timeout=_SILENT_S,
         rm=True,
         forcerm=True,
         decode=True,

@@ -5,7 +5,7 @@ Real servers, and on either leg real worker processes; the executor is one that 
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 
 import pytest
@@ -18,7 +18,7 @@ from executors.killer import Killer
 from tasks.background import BackgroundServices
 from tasks.cancellation import Cancellations, Killers
 from tasks.celery_leg.client import CeleryClient
-from tasks.claims import Claims, ClaimState, Terms, mark_key
+from tasks.claims import Claims, ClaimState, Terms, claim_key, mark_key
 from tasks.dispatch import Dispatch, Run
 from tasks.exchange import Answer, Exchange
 from tasks.legacy_leg.client import LegacyClient
@@ -310,6 +310,27 @@ async def test_nothing_is_cancelled_when_nobody_can_be_told(harness: LegHarness)
         await cancellations.mark(["ev-1"])
     await cancellations.aclose()
     server.remove()
+
+
+class Ended(Killer):
+    """Knows no executor, and in which order it was to end runs."""
+
+    def __init__(self) -> None:
+        super().__init__([], TOKEN)
+        self.order: list[str] = []
+
+    def end(self, run_ids: Collection[str]) -> int:
+        self.order += run_ids
+        return 0
+
+
+async def test_what_a_worker_has_in_hand_is_ended_before_what_may_be_anywhere(harness: LegHarness) -> None:
+    ended = Ended()
+    cancellations = Cancellations(harness.redis.url, {harness.leg: [ended]})
+    harness.redis.client().set(claim_key("second.0", harness.leg), "somebody's")
+    await cancellations.kill(["first.0", "second.0", "third.0"], [harness.leg])
+    assert ended.order == ["second.0", "first.0", "third.0"]
+    await cancellations.aclose()
 
 
 @pytest.mark.parametrize("marked", ["marks-1", "marks-1.0"])

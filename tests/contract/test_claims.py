@@ -175,6 +175,32 @@ def test_the_lease_of_a_payload_taken_twice_stays_until_the_last_copy_is_gone(va
     assert client.exists(*BOOKS) == 0
 
 
+def test_the_queue_lease_of_a_renewed_claim_outlives_the_claim(valkey: Valkey) -> None:
+    client, payload = valkey.client(), f"payload-{next(NUMBERS)}".encode()
+    worker = Claims(client, "legacy", "one", TERMS, BOOKS)
+    run = new_run(payload)
+    worker.claim(run)
+    client.zadd(BOOKS.leases, {payload: 1})
+    worker.renew()
+    lease_ends = cast("float", client.zscore(BOOKS.leases, payload))
+    assert lease_ends > cast("int", client.pexpiretime(claim_key(run.run_id, "legacy")))
+
+
+def test_a_report_says_in_milliseconds_when_the_run_was_taken_and_when_it_ended(
+    valkey: Valkey, one: Claims
+) -> None:
+    client, run = valkey.client(), new_run()
+
+    def now_ms() -> int:
+        seconds, microseconds = cast("tuple[int, int]", client.time())
+        return seconds * 1000 + microseconds // 1000
+
+    before = now_ms()
+    one.answer(one.claim(run), b"{}")
+    (fields,) = entries(client, run)
+    assert before <= int(fields[b"taken_at"]) <= int(fields[b"finished_at"]) <= now_ms()
+
+
 class OneRunManyWorkers(RuleBasedStateMachine):
     """Any order of claims, expiries, answers and faults by three workers on one run."""
 

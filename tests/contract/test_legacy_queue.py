@@ -1,6 +1,7 @@
 """What holds for the legacy queue alone: order, leases, dead letters, payloads of others."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import cast
 
 import orjson
 import pytest
@@ -62,6 +63,24 @@ async def test_a_payload_whose_lease_is_over_is_first_in_line_again(
     assert taken_ids(queue, 1) == ["first"]
     assert queue.reap("w") == []
     assert taken_ids(queue, 2) == ["first", "second"]
+
+
+async def test_the_lease_of_a_payload_outlives_the_claim_of_whoever_took_it(
+    client: redis.Redis, sender: LegacyClient
+) -> None:
+    await sender.send([dispatch("taken")])
+    seconds, _ = cast("tuple[int, int]", client.time())
+    payload = LegacyQueue(client, SETTINGS, lease_ms=60_000).take()
+    assert payload is not None
+    assert cast("float", client.zscore(SETTINGS.leases_key, payload)) > seconds * 1000 + 60_000
+
+
+async def test_a_ring_wakes_one_who_waits(
+    queue: LegacyQueue, sender: LegacyClient, client: redis.Redis
+) -> None:
+    await sender.send([dispatch("first"), dispatch("second")])
+    queue.listen()
+    assert client.llen(SETTINGS.doorbell_key) == 1
 
 
 async def test_copies_of_a_lost_payload_become_one(

@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 
 from tasks.connections import connect_async
+from tasks.replies import ReplyReader
 from tasks.streams import place_in
 from tests.support.valkey import Valkey, valkey
 
@@ -28,3 +29,20 @@ async def test_reading_begins_anew_only_in_a_stream_that_has_not_come_so_far(
         await client.xadd(stream, {"a": 1}, id=newest)
     assert await place_in(client, stream, last) == place
     await client.aclose()
+
+
+async def test_replies_that_were_handed_out_leave_the_stream_and_no_others(valkey: Valkey) -> None:
+    client, stream = valkey.client(), f"stream-{uuid4().hex}"
+    reply: dict[str, str | int] = {"id": "1.0", "leg": "legacy", "worker": "one", "taken_at": 1}
+    reply |= {"finished_at": 2, "observation": "{}"}
+    for _ in range(300):
+        client.xadd(stream, reply)
+    reader = ReplyReader(valkey.url, stream)
+    batches, seen = reader.batches(), 0
+    while seen < 300:
+        seen += len(await anext(batches))
+    client.xadd(stream, reply)
+    assert len(await anext(batches)) == 1
+    assert client.xlen(stream) == 1
+    await batches.aclose()
+    await reader.aclose()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -67,29 +68,35 @@ def rounds_of(known: list[Planted]) -> Iterator[list[Planted]]:
         yield [left.pop() for left in by_process.values() if left]
 
 
+def have_failed(client: httpx.Client, failing: list[Planted], before: dict[Planted, dict[str, Any]]) -> bool:
+    """Whether each of these has failed, by what was planted, since ``before``."""
+    found = services(client)
+    return all(
+        each in found
+        and found[each]["failures"] > before[each]["failures"]
+        and found[each]["last_error"] == each.message
+        for each in failing
+    )
+
+
+def are_back(client: httpx.Client, recovering: list[Planted]) -> bool:
+    """Whether a round of each of these has gone well since."""
+    found = services(client)
+    return all(each in found and not found[each]["failing_s"] for each in recovering)
+
+
 def test_each_service_that_fails_is_shown_and_back_by_itself(
     client: httpx.Client, faults: PlantedFaults
 ) -> None:
     wait(lambda: {kind(each) for each in services(client)} >= PROCESSES, lambda: services(client).keys())
-    known = sorted(services(client))
+    before = services(client)
+    known = sorted(before)
     for failing in rounds_of(known):
-        before = services(client)
+        before |= services(client)
         for each in failing:
             faults.plant(each)
-
-        def shown(failing: list[Planted] = failing, before: dict[Planted, Any] = before) -> bool:
-            found = services(client)
-            return all(
-                found[each]["failures"] > before[each]["failures"]
-                and found[each]["last_error"] == each.message
-                for each in failing
-            )
-
-        wait(shown, lambda failing=failing: [each for each in failing if not faults.has_come(each)])  # type: ignore[misc]
-        wait(
-            lambda failing=failing: all(not services(client)[each]["failing_s"] for each in failing),  # type: ignore[misc]
-            lambda: services(client),
-        )
+        wait(partial(have_failed, client, failing, before), lambda: services(client))
+        wait(partial(are_back, client, failing), lambda: services(client))
     assert client.get("/ready").status_code == 200
 
 
@@ -98,7 +105,8 @@ def test_the_metrics_of_each_process_have_counted_it(client: httpx.Client, state
     known = services(client)
     assert known
     for name in PROCESSES:
-        page = client.get("/metrics").text if name == "api" else httpx.get(urls[name], timeout=60).text
+        url = urls.get(name, urls["flows"])  # which has the controller in its process
+        page = client.get("/metrics").text if name == "api" else httpx.get(url, timeout=60).text
         counted = samples(page, "crucible_background_failures_total")
         well = samples(page, "crucible_background_well")
         for each in known:

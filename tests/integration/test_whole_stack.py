@@ -18,11 +18,11 @@ pytestmark = pytest.mark.stack
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_S = 240.0
 
-Crucible = Callable[..., subprocess.CompletedProcess[str]]
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def crucible(tmp_path: Path) -> Iterator[Crucible]:
+def command(tmp_path: Path) -> Iterator[Command]:
     """Runs commands with a home of their own; what is up at the end is taken down."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -40,9 +40,9 @@ def crucible(tmp_path: Path) -> Iterator[Crucible]:
 
 
 @pytest.fixture
-def state(crucible: Crucible, tmp_path: Path) -> StackState:
+def state(command: Command, tmp_path: Path) -> StackState:
     """A stack that is up."""
-    done = crucible("up", "--detach")
+    done = command("up", "--detach")
     assert done.returncode == 0, done.stderr
     found = read_state(tmp_path)
     assert found is not None
@@ -50,8 +50,8 @@ def state(crucible: Crucible, tmp_path: Path) -> StackState:
     return found
 
 
-def test_up_status_and_down_keep_their_contract(crucible: Crucible, state: StackState) -> None:
-    status = json.loads(crucible("status", "--json").stdout)
+def test_up_status_and_down_keep_their_contract(command: Command, state: StackState) -> None:
+    status = json.loads(command("status", "--json").stdout)
     assert status["running"] is True
     assert (status["api_url"], status["prefect_url"]) == (state.api_url, state.prefect_url)
     assert status["gateway_url"] == state.gateway_url
@@ -59,15 +59,15 @@ def test_up_status_and_down_keep_their_contract(crucible: Crucible, state: Stack
     assert {service["state"] for service in status["services"]} == {"ready"}
     assert all(set(service) == {"name", "state", "pid", "url"} for service in status["services"])
 
-    again = crucible("up")
+    again = command("up")
     assert again.returncode == 0
     assert "up already" in again.stdout
     assert state.api_url in again.stdout
 
     family = descendants(state)
-    assert crucible("down").returncode == 0
+    assert command("down").returncode == 0
     assert psutil.wait_procs(family, timeout=PATIENCE_S)[1] == []
-    assert json.loads(crucible("status", "--json").stdout) == {
+    assert json.loads(command("status", "--json").stdout) == {
         "running": False,
         "gateway_url": None,
         "api_url": None,
@@ -75,7 +75,7 @@ def test_up_status_and_down_keep_their_contract(crucible: Crucible, state: Stack
         "flower_url": None,
         "services": [],
     }
-    assert crucible("down").returncode == 0
+    assert command("down").returncode == 0
 
 
 def test_nothing_of_the_stack_survives_a_kill_of_its_process(state: StackState) -> None:

@@ -36,7 +36,7 @@ QUICK = (("tests/unit", "tests/fundamentals"), ("tests/contract",))
 STACK = (
     *("tests/integration/test_api.py", "tests/integration/test_sweep_finds.py"),
     *("tests/integration/test_cancellation.py", "tests/integration/test_cli_rollout.py"),
-    "tests/integration/test_taken_over.py",
+    *("tests/integration/test_taken_over.py", "tests/integration/test_cli_store.py"),
 )
 """Tests of a whole stack, for faults that nothing quicker executes or sees."""
 

@@ -42,7 +42,7 @@ class _Orders(NamedTuple):
     files: set[str]
 
 
-_ROUNDS = ((QUICK, Most(tests=100, seconds=40)), ((STACK,), Most(tests=3, seconds=60)))
+_ROUNDS = ((QUICK, Most(tests=40, seconds=20)), ((STACK,), Most(tests=3, seconds=60)))
 
 
 class Trial:
@@ -92,11 +92,12 @@ class Trial:
         pending = [name for name in names if self._is_open(name, number)]
         orders = _Orders(number, SimpleQueue(), set())
         for name in pending:
-            # A server of Postgres takes longer to start than the others take to say the same. What executes
-            # few other faults is the likeliest to be about this one.
-            tests = sorted(
-                executing[name] & took.keys(), key=lambda each: ("[postgres" in each, width[each], took[each])
-            )
+            # What executes few other faults is the likeliest to be about this one; files take turns, as the
+            # tests of one look at the same things. A Postgres server is slow to start and adds little.
+            near = sorted(executing[name] & took.keys(), key=lambda each: (width[each], took[each]))
+            turns: Counter[str] = Counter()
+            turn = {test: _next(turns, test.partition("::")[0]) for test in near}
+            tests = sorted(near, key=lambda each: ("[postgres" in each, turn[each]))
             left_s, some = most.seconds, []
             for test in tests:
                 if len(some) < most.tests and (not some or took[test] <= left_s):
@@ -131,3 +132,8 @@ class Trial:
             new = self._file.with_suffix(".new")
             new.write_text(json.dumps(self.results, indent=1))
             new.rename(self._file)
+
+
+def _next(turns: Counter[str], of: str) -> int:
+    turns[of] += 1
+    return turns[of]

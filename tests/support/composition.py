@@ -20,7 +20,7 @@ from tests.support.valkey import free_port
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = ROOT / "deployments" / "compose"
-PATIENCE_S = 240
+PATIENCE_S = 600
 VERSION = f"acceptance-{os.getpid()}"
 """The tag of this process's images: another run may build from another tree meanwhile."""
 _QUICK = "tests/acceptance/quick-checks.yml"

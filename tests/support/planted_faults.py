@@ -30,8 +30,3 @@ class PlantedFaults:
         """Have the next round of that service fail with an error that nobody expects, once."""
         process_id = fault.process.rpartition(":")[2]
         (self._folder / f"{process_id}.{fault.service}").touch()
-
-    def has_come(self, fault: Planted) -> bool:
-        """Whether it has failed since."""
-        process_id = fault.process.rpartition(":")[2]
-        return not (self._folder / f"{process_id}.{fault.service}").exists()

@@ -26,6 +26,9 @@ FAMILIES = {
 }
 """Debian's packages in each image, beside Python, which the launcher needs."""
 
+_SILENT_S = 1800
+"""How long a step of a build may say nothing: installing a toolchain does, on a busy machine for minutes."""
+
 _SOURCES = Path(__file__).resolve().parents[3]
 _INSIDE = (
     "executors/__init__.py",
@@ -78,6 +81,7 @@ def build(client: docker.DockerClient, family: str) -> Iterator[str]:
             tag=_tag(family, base),
             buildargs=arguments,
             network_mode="host",
+            timeout=_SILENT_S,
             rm=True,
             forcerm=True,
             labels={"crucible.family": family},

@@ -155,6 +155,21 @@ async def test_a_mismatch_that_is_run_again_once_more_is_no_second_pair(store: S
     assert (await store.rollout.verify()).pairs == 1
 
 
+async def test_mismatches_are_counted_by_cause_until_they_turn_out_to_be_none(store: Store) -> None:
+    ids = await submitted(store, 3)
+    causes = ("c0ffee", "c0ffee", "decade")
+    due = [
+        comparison(each, Classification.MISMATCH).model_copy(update={"cause": cause})
+        for each, cause in zip(ids, causes, strict=True)
+    ]
+    await store.settle(due)
+    assert (await store.rollout.look()).inputs.causes == {"c0ffee": 2, "decade": 1}
+
+    noise = {"classification": Classification.NONDETERMINISTIC, "reruns": 3}
+    await store.reclassify(due[0].model_copy(update=noise))
+    assert (await store.rollout.look()).inputs.causes == {"c0ffee": 1, "decade": 1}
+
+
 async def test_one_confirmed_critical_mismatch_is_enough(store: Store) -> None:
     await at_stage(store, Stage.CANARY)
     await mismatched(store, 1, critical=True)

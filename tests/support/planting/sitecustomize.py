@@ -1,8 +1,8 @@
 """Imported first by every Python process whose PYTHONPATH names this folder: fails background services.
 
 A file ``{process id}.{service}`` in the folder that ``TEST_PLANTED`` names makes that service of that process
-raise a ``LookupError``, once: one of an event loop wherever it waits just then, one of a thread at the end of
-its round, which comes every second at the latest.
+raise a ``LookupError``, once each time that it is touched: one of an event loop wherever it waits just then,
+one of a thread at the end of its round, which comes every second at the latest.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import importlib.util
 import os
 import sys
 import threading
+import time
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class _Planting(MetaPathFinder):
 
 
 def _plant_in(module):
-    folder = Path(os.environ["TEST_PLANTED"])
+    folder, begun = Path(os.environ["TEST_PLANTED"]), time.time_ns()
     service_class, services_class = module.BackgroundService, module.BackgroundServices
     supervise, done, in_thread = (
         service_class.supervise,
@@ -47,8 +48,9 @@ def _plant_in(module):
 
     def fail_if_planted(service):
         planted = folder / f"{os.getpid()}.{service.name}"
-        if planted.exists():
-            planted.unlink()
+        at = planted.stat().st_mtime_ns if planted.exists() else 0
+        if at > getattr(service, "planted_at", begun):
+            service.planted_at = at
             raise LookupError(f"planted in {service.name}")
 
     async def supervise_planted(self, loop):

@@ -118,6 +118,20 @@ async def test_a_service_that_was_ended_is_no_longer_measured(services: Backgrou
     assert REGISTRY.get_sample_value("crucible_background_well", {"service": "duty"}) is None
 
 
+async def test_of_two_parts_of_a_process_with_the_same_service_both_are_measured(
+    services: BackgroundServices,
+) -> None:
+    other = BackgroundServices()
+    services.every(0.01, "duty", FailsFirst(10**9, LookupError()))
+    await eventually(lambda: state_of(services).failures > 0)
+    other.every(0.01, "duty", FailsFirst(0, LookupError()))
+    assert REGISTRY.get_sample_value("crucible_background_well", {"service": "duty"}) == 0.0
+    await services.aclose()
+    assert REGISTRY.get_sample_value("crucible_background_well", {"service": "duty"}) == 1.0
+    await other.aclose()
+    assert REGISTRY.get_sample_value("crucible_background_well", {"service": "duty"}) is None
+
+
 async def test_a_service_that_is_ended_runs_no_more(services: BackgroundServices) -> None:
     ended = asyncio.Event()
 

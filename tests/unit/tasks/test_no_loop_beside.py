@@ -26,7 +26,7 @@ ALLOWED = {
     "executors/service/lines.py Lines.__call__": "one connection; the request waits for it",
     "flows/confirm.py confirm_mismatches": "groups of one flow, which waits for them",
     "flows/controller.py embedded_controller": "a whole process's work, in this one",
-    "flows/duties/confirmation.py Confirmation.round": "the halves of one round, which fails with either",
+    "flows/duties/confirmation.py Confirmation.round": "one group of mismatches; its failure is logged",
     "flows/endings.py call_on_ending": "waits for one signal; there is nothing that could fail",
     "flows/evaluate.py seen_through": "the legs of one flow, which waits for them",
     "flows/flow_run_batcher.py FlowRunBatcher._run": "one flow run; its failure is logged",
