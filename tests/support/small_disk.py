@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-_SIZE_MB = 8
+_SIZE_MB = 32
 _BLOCK = bytes(65536)
 
 
