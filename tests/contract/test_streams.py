@@ -38,11 +38,10 @@ async def test_replies_that_were_handed_out_leave_the_stream_and_no_others(valke
     for _ in range(300):
         client.xadd(stream, reply)
     reader = ReplyReader(valkey.url, stream)
-    batches, seen = reader.batches(), 0
+    seen = 0
     while seen < 300:
-        seen += len(await anext(batches))
+        seen += len(await reader.read())
     client.xadd(stream, reply)
-    assert len(await anext(batches)) == 1
+    assert len(await reader.read()) == 1
     assert client.xlen(stream) == 1
-    await batches.aclose()
     await reader.aclose()

@@ -74,6 +74,7 @@ def test_up_status_and_down_keep_their_contract(command: Command, state: StackSt
         "prefect_url": None,
         "flower_url": None,
         "services": [],
+        "readiness": None,
     }
     assert command("down").returncode == 0
 

@@ -423,9 +423,10 @@ async def test_a_mismatch_of_traffic_is_unconfirmed_until_it_was_run_again(store
 
 async def test_a_noise_run_is_counted_once_however_often_it_is_reported(store: Store) -> None:
     first, second = await matched(store, 2)
+    epoch = (await store.rollout.state()).epoch
     for evaluation_id in (first, first, second):
         again = observation("legacy", b"2\n")
-        await store.rollout.count_noise(evaluation_id, again, 1, only_celery=False, only_legacy=True)
+        await store.rollout.count_noise(evaluation_id, again, epoch, only_celery=False, only_legacy=True)
     noise = (await store.rollout.look()).inputs.noise
     assert (noise.reruns, noise.only_celery, noise.only_legacy) == (2, 0, 2)
     assert [(each.run, each.leg) for each in await store.runs(first)][-1] == (NOISE_RUN, "legacy")
