@@ -16,7 +16,7 @@ from api.standing import Kept, Standing
 from crucible.errors import PlatformError
 from crucible.rollout.stage import Stage
 from crucible.rollout.status import RolloutStatus
-from tasks.queue_ages import QueueAges
+from tasks.depths import QueueAges
 
 _WITHIN_S = 3.0
 _STATUS_KEPT_S = 10.0

@@ -42,10 +42,10 @@ from flows.cancel import cancel_evaluations, cancel_sweep
 from flows.controller import embedded_controller
 from flows.duties.epochs import Epochs
 from flows.host import FlowHost, flow_host
-from flows.session import prefect_session
+from flows.prefect_client import prefect_session
 from tasks.connections import connect
 from tasks.dead_letters import DeadLetters
-from tasks.queue_ages import QueueAges
+from tasks.depths import QueueAges
 
 FINISH_WITHIN_S = 5.0
 

@@ -51,7 +51,7 @@ async def flows(settings: Settings, state: StackState) -> AsyncIterator[Flows]:
     # The terminal has a view of its own; what flows log is in the Prefect UI.
     for what in ("HANDLERS_CONSOLE", "INTERNAL"):
         os.environ[f"PREFECT_LOGGING_{what}_LEVEL"] = "CRITICAL"
-    host, session = import_module("flows.host"), import_module("flows.session")
+    host, session = import_module("flows.host"), import_module("flows.prefect_client")
     endpoints = host.Endpoints(
         state.database_url,
         state.redis_url,

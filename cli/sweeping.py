@@ -16,8 +16,8 @@ from crucible.reproducer import Reproducer
 from crucible.settings import Settings
 from crucible.store import Submission
 from deployments.stack import StackState
+from executors.client import languages_of_all
 from executors.languages import LANGUAGES
-from flows.languages import languages_of_all
 
 
 @dataclass(frozen=True)

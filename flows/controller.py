@@ -17,12 +17,11 @@ from crucible.telemetry.process import api_of_process, tracing
 from flows.batching import flow_runs_batched
 from flows.duties.catalogue import all_duties
 from flows.duties.confirmation import Confirmation
-from flows.duties.duty import Duty
-from flows.duties.leases import DutyLeases
+from flows.duties.leases import Duty, DutyLeases
 from flows.endings import block_endings, call_on_ending
 from flows.host import Endpoints, flow_host
 from flows.options import flow_options
-from flows.session import prefect_session
+from flows.prefect_client import prefect_session
 from tasks.background import BackgroundService
 from tasks.event_reader import EventReader
 

@@ -9,9 +9,8 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying
 
-from crucible.retries import Patience
+from crucible.retries import Patience, is_platform_fault
 from flows.prefect_client import prefect_faults
-from tasks.resilience.policy import is_platform_fault
 
 T = TypeVar("T")
 

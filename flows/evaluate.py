@@ -16,10 +16,10 @@ from prefect.states import Cancelled
 
 from crucible import errors
 from crucible.models import Classification
+from flows.artifacts import evaluation_page
 from flows.cancel import settle_cancelled
 from flows.flow_runs import unless_cancelled
 from flows.host import FlowHost, current_host
-from flows.links import evaluation_page
 from tasks.batch import Batch
 from tasks.steps import compare_legs, run_on_celery, run_on_legacy, take_over
 

@@ -17,15 +17,14 @@ from crucible.models import Classification, Comparison, Evaluation, Limits
 from crucible.report.sides import differing_fields
 from crucible.settings import Settings, load
 from crucible.store import Submission
+from executors.client import languages_of_all
+from flows.artifacts import evaluation_page, render_comparison
 from flows.cancel import settle_cancelled
-from flows.comparison_page import render_comparison
 from flows.confirm import confirm
 from flows.evaluate import seen_through
+from flows.forms import Code, Language, Priority, ProgramLimits, Stdin, Tags
 from flows.host import FlowHost, current_host
-from flows.languages import languages_of_all
-from flows.links import evaluation_page
 from flows.options import FlowOptions, flow_options
-from flows.program_form import Code, Language, Priority, ProgramLimits, Stdin, Tags
 from tasks.batch import Batch
 
 _WELL = {Classification.MATCH, Classification.NONDETERMINISTIC, Classification.NOT_SAMPLED}

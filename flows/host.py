@@ -23,10 +23,9 @@ from tasks.cancellation import Cancellations, killers_of
 from tasks.celery_leg.client import CeleryClient
 from tasks.events import EventKind, EventLog
 from tasks.exchange import Exchange
-from tasks.flow_metrics import count_settled, show_nothing_yet
+from tasks.flow_metrics import count_settled, measure_lag, show_nothing_yet
 from tasks.leases import Lease
 from tasks.legacy_leg.client import LegacyClient
-from tasks.loop_lag import measure_lag
 from tasks.replies import ReplyReader
 from tasks.resilience.breakers import CELERY_REDIS, REDIS, breakers_of_process
 from tasks.run_traces import RunTraces

@@ -21,15 +21,11 @@ from crucible.report.write import write_report
 from crucible.settings import Settings, WebhookSettings, load
 from crucible.store.ownership import CANCELLED, NOT_SWEPT
 from crucible.verdict import MIN_EVALUATIONS
+from executors.client import languages_of_all
 from executors.languages import LANGUAGES
 from flows.artifacts import publish_verdict
 from flows.corpora import BUNDLED, corpus_files, write_recorded
-from flows.host import FlowHost, current_host
-from flows.languages import languages_of_all
-from flows.notify import notify
-from flows.options import FlowOptions, flow_options
-from flows.outcome import SweepRequest
-from flows.parity_form import (
+from flows.forms import (
     Corpora,
     IgnoreExpectations,
     Limit,
@@ -38,7 +34,11 @@ from flows.parity_form import (
     Recorded,
     WhenToNotify,
 )
-from flows.starting import announced_sweep_id
+from flows.host import FlowHost, current_host
+from flows.notify import notify
+from flows.options import FlowOptions, flow_options
+from flows.outcome import SweepRequest
+from flows.prefect_client import announced_sweep_id
 from flows.sweep import swept
 
 

@@ -42,9 +42,8 @@ from flows.offers import (
 )
 from flows.options import FlowOptions, flow_options
 from flows.parity_sweep import parity_sweep
-from flows.prefect_client import prefect_client
+from flows.prefect_client import prefect_client, prefect_session
 from flows.rollout import rollout
-from flows.session import prefect_session
 from flows.worker import Offer, WarmWorker
 
 READY_LINE = "CRUCIBLE_READY"

@@ -20,7 +20,7 @@ from crucible.models.frozen import Frozen
 from crucible.store import Store
 from crucible.store.ownership import CANCELLED
 from crucible.verdict import MIN_EVALUATIONS
-from flows.starting import start_parity_sweep
+from flows.prefect_client import start_parity_sweep
 
 CancelSweep = Callable[[str], Awaitable[None]]
 """See ``flows.cancel.cancel_sweep``."""

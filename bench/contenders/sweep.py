@@ -12,7 +12,7 @@ from crucible.ids import new_sweep_id
 from crucible.models import Comparison
 from flows.host import Endpoints, FlowHost, flow_host
 from flows.outcome import SweepRequest
-from flows.session import prefect_session
+from flows.prefect_client import prefect_session
 from flows.sweep import sweep
 
 

@@ -14,8 +14,8 @@ from cli.output import Json, print_json
 from crucible.corpus import to_line
 from crucible.errors import InputError
 from crucible.importers import Skipped, import_records
-from crucible.recorded import recorded_lines
 from crucible.store import Store
+from flows.corpora import recorded_lines
 
 app = typer.Typer(help="Make corpora from data sets, and from what came in.")
 

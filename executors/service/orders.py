@@ -12,7 +12,7 @@ from crucible.models import Evaluation
 from crucible.models.evaluation import MAX_PROGRAM_BYTES
 from crucible.models.frozen import Frozen
 from executors.languages import LANGUAGES
-from executors.sandbox.paths import checked
+from executors.sandbox.interface import checked
 from executors.sandbox.supervision.files import File
 from executors.service.problems import Problem, RefusedError
 

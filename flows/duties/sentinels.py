@@ -1,25 +1,14 @@
 """Keeps an eye on Celery once legacy is off: recorded evaluations go to it, whose right answers are known."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Protocol
 
 import structlog
 
 from crucible.ids import new_evaluation_id
 from crucible.rollout.stage import Stage
 from crucible.store import Store, Submission, Ticket
+from flows.duties.janitor import Queue
 from flows.duties.leases import Checkpoint
-
-
-class Queue(Protocol):
-    """Where evaluations of the ledger are put so that flow runs are started for them."""
-
-    def reserve(self, number: int) -> bool:
-        """Reserve ``number`` places; false if fewer are free."""
-
-    def put(self, tickets: Sequence[Ticket]) -> None:
-        """Queue evaluations that have their places."""
 
 
 class Sentinels:

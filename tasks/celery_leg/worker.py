@@ -14,12 +14,11 @@ from crucible.settings import BreakerSettings, CelerySettings, Settings, load
 from crucible.telemetry.context import TRACEPARENT
 from crucible.telemetry.metrics_server import metrics_served
 from crucible.telemetry.process import api_of_process, tracing
-from executors.client import ExecutorClient
-from executors.killer import Killer
+from executors.client import ExecutorClient, Killer
 from tasks.background import BackgroundServices
-from tasks.cancel_watch import CancelWatch
+from tasks.cancellation import CancelWatch
 from tasks.celery_leg.app import make_app, queue_keys
-from tasks.celery_leg.events import send_together
+from tasks.celery_leg.consumer import send_together
 from tasks.celery_leg.liveness import Liveness
 from tasks.celery_leg.message import RUN_NAME, received
 from tasks.celery_leg.transport import Acceptance

@@ -14,10 +14,9 @@ from crucible.errors import CrucibleError, InputError, ServiceUnavailable
 from crucible.settings import LegacySettings, load
 from crucible.telemetry.metrics_server import metrics_served
 from crucible.telemetry.process import api_of_process, tracing
-from executors.client import ExecutorClient
-from executors.killer import Killer
+from executors.client import ExecutorClient, Killer
 from tasks.background import BackgroundServices
-from tasks.cancel_watch import CancelWatch
+from tasks.cancellation import CancelWatch
 from tasks.claims import Claim, Claims, ClaimState
 from tasks.connections import connect, wait_until_there
 from tasks.legacy_leg.payload import decode

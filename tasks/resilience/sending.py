@@ -7,9 +7,8 @@ from typing import Any
 from tenacity import AsyncRetrying, Retrying
 
 from crucible.errors import CircuitOpen, ServiceUnavailable
-from crucible.retries import Patience
+from crucible.retries import Patience, is_platform_fault
 from executors.gates import Gate, Outcome, Turns
-from tasks.resilience.policy import is_platform_fault
 
 _PATIENCE = Patience(within_s=2.0, attempts=3)
 """A blip; what stays unsent is sent again by the exchange in its own time."""

@@ -35,7 +35,7 @@ from flows.flow_run_batcher import FlowRunBatcher
 from flows.host import Endpoints
 from tasks.batch import cancelled
 from tasks.dead_letters import DeadLetters
-from tasks.queue_ages import QueueAges
+from tasks.depths import QueueAges
 from tasks.resilience.shared import connect_briefly
 from tests.support.ledger import comparison
 from tests.support.stub_executor import TOKEN

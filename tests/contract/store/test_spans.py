@@ -12,7 +12,7 @@ from crucible.telemetry.context import context_of, is_sampled, trace_id_of
 from crucible.telemetry.record import SpanEvent, SpanLink, SpanRecord
 from crucible.telemetry.settings import TraceSettings
 from crucible.telemetry.spans import inside
-from flows.duties.spans import SpanRetention
+from flows.duties.retention import SpanRetention
 from tests.support.ledger import evaluation
 from tests.support.spans import kept_spans
 

@@ -8,8 +8,8 @@ from prefect.exceptions import ParameterTypeError
 from crucible.errors import SettingsError
 from crucible.models import Verdict
 from crucible.settings import ScheduleSettings, load
+from flows.forms import Notify
 from flows.offers import sweeps
-from flows.parity_form import Notify
 from flows.parity_sweep import parity_sweep
 
 HERE = Path.cwd()

@@ -1,4 +1,4 @@
-"""The parameters of a parity sweep, as the form of the Prefect UI asks for them."""
+"""The parameters of flows, as forms of the Prefect UI ask for them."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
-from crucible.models import Verdict
+from crucible.models import Limits, Verdict
+from executors.languages import LANGUAGES
 from flows.corpora import BUNDLED
 
 
@@ -24,9 +25,10 @@ class Notify(StrEnum):
         return self is Notify.FAIL and verdict is Verdict.FAIL
 
 
-def _asks(title: str, description: str, **rules: Any) -> FieldInfo:
+def _asks(title: str, description: str, more: dict[str, Any] | None = None, **rules: Any) -> FieldInfo:
     # Prefect keeps of an annotation's field what is under ``json_schema_extra``, and drops the rest.
-    asks: FieldInfo = Field(json_schema_extra={"title": title, "description": description}, **rules)
+    extra = {"title": title, "description": description, **(more or {})}
+    asks: FieldInfo = Field(json_schema_extra=extra, **rules)
     return asks
 
 
@@ -61,3 +63,33 @@ IgnoreExpectations = Annotated[
     ),
 ]
 WhenToNotify = Annotated[Notify, _asks("Notify the webhook", "When to post the verdict to the webhook.")]
+
+
+Language = Annotated[
+    str,
+    _asks(
+        "Language",
+        "What the program is written in; `crucible execute --help` tells which of them run here.",
+        {"enum": sorted(LANGUAGES)},
+    ),
+]
+Code = Annotated[str, _asks("Program", "Its source, whole.")]
+Stdin = Annotated[str, _asks("Standard input", "What the program can read.")]
+Priority = Annotated[
+    int,
+    _asks(
+        "Priority",
+        "From 0 to 9; what has 9 is run first.",
+        {"minimum": 0, "maximum": 9},
+        ge=0,
+        le=9,
+    ),
+]
+ProgramLimits = Annotated[
+    Limits,
+    _asks(
+        "Limits",
+        "Seconds of wall and CPU time, MiB of memory and of files, KiB of output, and processes.",
+    ),
+]
+Tags = Annotated[tuple[str, ...], _asks("Tags", "Words to find it by.")]
