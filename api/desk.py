@@ -16,7 +16,7 @@ from api.waiters import Waiters
 from crucible.settings import ShedSettings, load
 from crucible.store import Repeatable, Store, Submission, Ticket
 from crucible.telemetry.spans import here
-from flows.flow_run_batcher import MOST_WAITING, FlowRunBatcher
+from flows.batching import MOST_WAITING, FlowRunBatcher
 from tasks.background import BackgroundServices
 
 _LOOK_EVERY_S = 1.0

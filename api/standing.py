@@ -17,8 +17,8 @@ from flows.host import Endpoints
 from tasks.connections import connect_async
 from tasks.depths import Depths, celery_depths, legacy_depths
 from tasks.http_faults import http_faults
+from tasks.resilience.breaker import BreakerState, breakers, connect_briefly
 from tasks.resilience.breakers import EXECUTORS, SHARED
-from tasks.resilience.shared import BreakerState, breakers, connect_briefly
 
 _KEPT_S = 1.0
 _WITHIN_S = 1.0

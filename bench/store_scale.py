@@ -19,9 +19,8 @@ from bench.tables import Grid, Report, ratio_grid
 from crucible.errors import StackError
 from crucible.settings import Settings
 from crucible.store import Store
-from crucible.store.database import Database, parse
+from crucible.store.database import Database, migrate, parse, upgrade
 from crucible.store.measures import StoreInfo
-from crucible.store.migration import migrate, upgrade
 
 Say = Callable[[str], None]
 

@@ -15,8 +15,7 @@ from tenacity import RetryCallState, Retrying
 from crucible.errors import CrucibleError, ExecutorFault, ExecutorUnavailable, InputError, SettingsError
 from crucible.models import Observation
 from crucible.retries import Patience, told
-from crucible.telemetry.context import TRACEPARENT, text_of
-from crucible.telemetry.spans import here, span
+from crucible.telemetry.spans import TRACEPARENT, here, span, text_of
 from executors.gates import Gate, OpenGate, Outcome, Pauses, Turns
 from executors.request_spans import tell_request
 from executors.timings import TIMING_HEADER

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from crucible.store.ownership import CANCELLED
 from flows.host import FlowHost
 from tasks.batch import cancelled
-from tasks.withdrawal import see_through
+from tasks.cancellation import see_through
 
 T = TypeVar("T")
 

@@ -12,18 +12,18 @@ from functools import partial
 from crucible.errors import CrucibleError, InputError
 from crucible.logging import configure_logging
 from crucible.settings import Settings, load
-from crucible.telemetry.metrics_server import metrics_served
+from crucible.telemetry.metrics import metrics_served
 from crucible.telemetry.process import api_of_process, tracing
 from flows.batching import flow_runs_batched
 from flows.duties.catalogue import all_duties
-from flows.duties.confirmation import Confirmation
 from flows.duties.leases import Duty, DutyLeases
+from flows.duties.reruns import Confirmation
 from flows.endings import block_endings, call_on_ending
 from flows.host import Endpoints, flow_host
 from flows.options import flow_options
 from flows.prefect_client import prefect_session
 from tasks.background import BackgroundService
-from tasks.event_reader import EventReader
+from tasks.events import EventReader
 
 READY_LINE = "CRUCIBLE_READY"
 

@@ -17,11 +17,13 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import CancelledRun
 from prefect.states import Cancelled
+from tenacity import AsyncRetrying
 
 from crucible import errors
+from crucible.retries import Patience, is_platform_fault
 from flows.prefect_client import prefect_client, prefect_faults
 from tasks.background import BackgroundServices
-from tasks.withdrawal import see_through
+from tasks.cancellation import see_through
 
 T = TypeVar("T")
 
@@ -122,3 +124,27 @@ async def _ended_by_users(flow_run_ids: Collection[str]) -> list[str]:
     async with prefect_client() as client:
         found = await client.read_flow_runs(flow_run_filter=FlowRunFilter(id=ids, state=state))
     return [str(each.id) for each in found]
+
+
+_ATTEMPTS = 1000
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 10.0
+
+
+async def enduring(within_s: float, attempt: Callable[[], Awaitable[T]]) -> T:
+    """What ``attempt`` returns, begun again for ``within_s`` seconds while the platform is at fault."""
+    patience = Patience(within_s, _ATTEMPTS, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+    tries = AsyncRetrying(**patience.options("flow run", is_passing_fault))
+
+    async def once() -> T:  # tenacity awaits what it knows to be a coroutine function, and no other
+        with prefect_faults():
+            return await attempt()
+
+    return await tries(once)
+
+
+def is_passing_fault(error: BaseException) -> bool:
+    """Whether ``error``, or each error of a group, says that a server was away or at fault."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_passing_fault(each) for each in error.exceptions)
+    return is_platform_fault(error)

@@ -14,8 +14,7 @@ from crucible.models import Classification, Comparison, Counts
 from crucible.settings import CelerySettings, FlowSettings, LegacySettings, load
 from crucible.store import Store
 from crucible.telemetry.settings import TraceSettings
-from flows.enduring import enduring
-from flows.flow_runs import FlowRuns
+from flows.flow_runs import FlowRuns, enduring
 from flows.rules import Rules
 from tasks.background import BackgroundServices
 from tasks.batch import Batch

@@ -10,7 +10,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from crucible.rollout.assessment import Assessment
-from crucible.rollout.pilot import Books, Moment, drive
+from crucible.rollout.plan import Books, Moment, drive
 from crucible.rollout.stage import Rollout, Stage
 from flows.artifacts import linked, rollout_page
 from flows.host import current_host

@@ -1,16 +1,16 @@
-"""Connections to Redis, made the same way by every part of the legs."""
+"""Connections to Redis, and where a reader of one of its streams stands."""
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import redis
+import redis.asyncio
 from redis.asyncio import BlockingConnectionPool
 
 from crucible.errors import ServiceUnavailable, SettingsError
 from crucible.retries import Patience
-from tasks.reconnecting import AsyncReconnecting, Reconnecting
-from tasks.redis_client import AsyncRedisClient, RedisClient
+from tasks.redis_client import AsyncReconnecting, AsyncRedisClient, Reconnecting, RedisClient
 
 _REPLY_WITHIN_S = 15.0
 _CONNECT_WITHIN_S = 3.0
@@ -88,3 +88,22 @@ def wait_until_there(
 def _not_a_url(url: str) -> str:
     scheme = url.partition("://")[0]
     return f"{scheme!r} does not begin a Redis URL; write redis://:PASSWORD@HOST:PORT/DB"
+
+
+async def place_in(client: redis.asyncio.Redis, stream: str, last: str) -> str:
+    """Where to read on after ``last``: there, or at the beginning of a stream that has not come so far.
+
+    A Redis that lost the stream numbers a new one by its clock; when that was put back meanwhile, a reader
+    would wait for as long behind entries it never sees.
+    """
+    try:
+        info: dict[str, Any] = await client.xinfo_stream(stream)
+    except redis.ResponseError:
+        return last  # no such stream: whatever begins it is looked at then
+    newest = cast("bytes", info["last-generated-id"]).decode()
+    return "0-0" if _number(newest) < _number(last) else last
+
+
+def _number(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number)

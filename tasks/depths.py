@@ -13,7 +13,7 @@ from tasks.celery_leg import app as celery_app
 from tasks.connections import connect_async
 from tasks.dead_letters import letter_keys
 from tasks.dispatch import ENQUEUED_AT
-from tasks.legacy_leg import payload
+from tasks.legacy_leg import queue as legacy_queue
 from tasks.scripts import signatures
 
 
@@ -33,12 +33,12 @@ class Depths:
 
 async def legacy_depths(client: redis.asyncio.Redis, settings: LegacySettings) -> Depths:
     """The legacy queue, in the Redis of claims. Raises ``ServiceUnavailable`` when it cannot be used."""
-    return await _depths(client, "legacy", payload.queue_keys(settings), settings.processing_key)
+    return await _depths(client, "legacy", legacy_queue.queue_keys(settings), settings.processing_key)
 
 
 async def celery_depths(client: redis.asyncio.Redis, settings: CelerySettings) -> Depths:
     """Celery's queue, in the Redis of its own. Raises ``ServiceUnavailable`` when it cannot be used."""
-    keys = dict(zip(payload.PRIORITIES, celery_app.queue_keys(settings), strict=True))
+    keys = dict(zip(legacy_queue.PRIORITIES, celery_app.queue_keys(settings), strict=True))
     unacked = celery_app.broker_keys(settings)[0]
     return await _depths(client, "celery", keys, unacked)
 
@@ -64,7 +64,7 @@ class QueueAges:
     ) -> None:
         self._redis = connect_async(redis_url, connections=2)
         self._celery_redis = connect_async(celery_redis_url, connections=2)
-        self._legacy_keys = tuple(payload.queue_keys(legacy).values())
+        self._legacy_keys = tuple(legacy_queue.queue_keys(legacy).values())
         self._celery_keys = celery_app.queue_keys(celery)
 
     async def oldest_s(self) -> Mapping[Leg, float]:

@@ -8,8 +8,7 @@ from typing import Protocol
 from opentelemetry.trace import Link, Span, SpanContext
 
 from crucible.models import Evaluation, Leg
-from crucible.telemetry.context import TRACEPARENT, context_of, is_sampled
-from crucible.telemetry.spans import begin, ending, link_to
+from crucible.telemetry.spans import TRACEPARENT, begin, context_of, ending, is_sampled, link_to
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from functools import cache
 from prometheus_client import Counter, Gauge, Histogram
 
 from crucible.models import LEGS, Classification, Comparison, Leg, Observation, Outcome
-from crucible.telemetry.buckets import WAIT_S
+from crucible.telemetry.metrics import WAIT_S
 
 
 def show_nothing_yet() -> None:

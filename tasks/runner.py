@@ -1,16 +1,96 @@
 """What a worker of either leg does with one run: claim it, have it executed, report what came of it."""
 
-from collections.abc import Mapping
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Protocol
 
 import orjson
 import structlog
+from opentelemetry.trace import Span
+from prometheus_client import Counter, Histogram
 
-from crucible.errors import CrucibleError
-from crucible.telemetry.spans import failed, span
+from crucible.errors import CrucibleError, ServiceUnavailable
+from crucible.models import Leg
+from crucible.telemetry.metrics import WAIT_S
+from crucible.telemetry.spans import begin, context_of, failed, here, inside, link_to, span, text_of
 from tasks.claims import Claim, Claims, ClaimState
 from tasks.dispatch import Run
-from tasks.worker_telling import claimed, ended, told
+
+
+def show_nothing_yet(leg: Leg) -> None:
+    """Show every counter at 0, so that its first step is seen as one."""
+    _waits().labels(leg)
+    for state in ClaimState:
+        _runs().labels(leg, state)
+    for outcome in ("answer", "duplicate", "fault"):
+        _reports().labels(leg, outcome)
+
+
+@contextlib.contextmanager
+def told(run: Run, leg: Leg) -> Iterator[None]:
+    """Have spans and log lines inside belong to ``run``."""
+    bound = {"run_id": run.run_id, "evaluation": run.run_id.rpartition(".")[0], "leg": leg}
+    if run.trace is not None:
+        bound["trace_id"] = f"{run.trace.trace_id:032x}"
+    with structlog.contextvars.bound_contextvars(**bound), inside(run.trace):
+        yield
+
+
+def claimed(run: Run, claims: Claims) -> Claim:
+    """``claims.claim(run)``, with a link to the claim that this one repeats, where a worker had the run."""
+    taken_ns = time.time_ns()
+    with span("claim", {"leg": claims.leg}) as claiming:
+        claim = claims.claim(run)
+        if claiming.is_recording():
+            claiming.set_attribute("state", claim.state)
+            if claim.state is ClaimState.CLAIMED:
+                _link(claiming, run, claims)
+    if claim.state is ClaimState.CLAIMED and run.enqueued_ms is not None:
+        _tell_wait(run, claims.leg, run.enqueued_ms * 1_000_000, taken_ns)
+    _runs().labels(claims.leg, claim.state).inc()
+    return claim
+
+
+def ended(leg: Leg, outcome: str) -> None:
+    """Count a run that this worker has reported; a line in the log where it is traced."""
+    _reports().labels(leg, outcome).inc()
+    place = here()
+    if place is not None and place.trace_flags.sampled:
+        structlog.get_logger().info("run reported", outcome=outcome)
+
+
+def _link(claiming: Span, run: Run, claims: Claims) -> None:
+    with contextlib.suppress(ServiceUnavailable):  # then the run's report will say so
+        before = context_of(claims.repeated(run, text_of(claiming.get_span_context())))
+        if before is not None:
+            link = link_to(before, "claimed again")
+            claiming.add_link(link.context, link.attributes)
+
+
+def _tell_wait(run: Run, leg: Leg, since_ns: int, taken_ns: int) -> None:
+    since_ns = min(since_ns, taken_ns)  # the sender's clock may be ahead
+    _waits().labels(leg).observe((taken_ns - since_ns) / 1e9)
+    begin("queue wait", run.trace, {"leg": leg}, start_ns=since_ns).end(taken_ns)
+
+
+@cache
+def _waits() -> Histogram:
+    return Histogram(
+        "crucible_queue_wait_seconds", "From being sent to being taken by a worker.", ("leg",), buckets=WAIT_S
+    )
+
+
+@cache
+def _runs() -> Counter:
+    return Counter("crucible_worker_claims", "Runs that workers asked for.", ("leg", "state"))
+
+
+@cache
+def _reports() -> Counter:
+    return Counter("crucible_worker_reports", "What workers reported of runs.", ("leg", "outcome"))
+
 
 # A program's words are base64 in an observation, so these bytes can only be the platform's.
 _SANDBOX_ERROR = b'"sandbox_error"'

@@ -6,8 +6,8 @@ from api.dashboard.migration_view import MigrationView, migration_view
 from api.standing import Kept, Observer, Standing
 from crucible.report.plot import LatencyPlot, latency_plot
 from crucible.report.summary import LatencyRecorder
+from crucible.rollout.assessment import ALL, Columns
 from crucible.rollout.audit import AuditEntry
-from crucible.rollout.inputs import ALL, Columns
 from crucible.rollout.status import RolloutStatus
 from crucible.store import Store
 from crucible.store.listing import EvaluationFilter, EvaluationSummary, SweepSummary

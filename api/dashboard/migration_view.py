@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 
 from crucible.report.words import percent_up
-from crucible.rollout.assessment import GateState
-from crucible.rollout.inputs import ALL
+from crucible.rollout.assessment import ALL, GateState
 from crucible.rollout.stage import Stage
 from crucible.rollout.status import RolloutStatus, StratumStatus
 from crucible.rollout.strata import NAME as PARITY

@@ -13,9 +13,9 @@ from crucible.errors import ServiceUnavailable
 from crucible.fingerprints.causes import CauseTally
 from crucible.models import Cause
 from crucible.models.access import Scope
-from crucible.rollout.inputs import Columns
+from crucible.rollout.assessment import Columns
 from crucible.store import Store
-from crucible.store.rollout_tables import COLUMNS
+from crucible.store.tables import COLUMNS
 from tasks.dead_letters import DeadLetters, Letter
 
 _LETTERS = 100

@@ -11,8 +11,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import PackageLoader
 
 from crucible.models.access import Scope
-from crucible.report.reading import reading_environment
-from crucible.report.templating import asset
+from crucible.report.reading import asset, reading_environment
 from crucible.rollout.stage import stage_in_words
 
 HEADERS = {

@@ -12,9 +12,8 @@ from api.problems import Problem
 from crucible.corpus_faults import shortened
 from crucible.models.access import Scope
 from crucible.store.spans import SpanStore
-from crucible.telemetry.lost import dropped
-from crucible.telemetry.otlp import spans_in
-from crucible.telemetry.record import SpanRecord
+from crucible.telemetry.metrics import dropped
+from crucible.telemetry.otlp import SpanRecord, spans_in
 
 PROTOBUF = "application/x-protobuf"
 MAX_SPANS_BYTES = 8 << 20

@@ -12,8 +12,8 @@ from api.openapi import problems
 from crucible.models.access import Scope
 from crucible.models.frozen import Frozen
 from crucible.store import LedgerRow, Store
-from crucible.telemetry.context import trace_id_of
-from crucible.telemetry.record import SpanEvent, SpanLink, SpanRecord
+from crucible.telemetry.otlp import SpanEvent, SpanLink, SpanRecord
+from crucible.telemetry.spans import trace_id_of
 
 EvaluationId = Annotated[str, Path(description="Crucible's id of an evaluation, as `ev-...`.")]
 Attributes = dict[str, str | bool | int | float]

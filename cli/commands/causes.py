@@ -16,7 +16,7 @@ from crucible.fingerprints import CauseTally, unseen
 from crucible.ids import made_at
 from crucible.models import Cause, Classification, Comparison
 from crucible.report.visible import visible_text
-from crucible.rollout.inputs import ALL, Columns
+from crucible.rollout.assessment import ALL, Columns
 from crucible.store import Store
 from crucible.store.rollout import RolloutStore
 

@@ -15,8 +15,7 @@ from cli.terminal.gates_view import render_refusal
 from cli.terminal.rollout_view import render_change, render_log, render_moment, render_plan, render_status
 from crucible.errors import GateRefused, InputError
 from crucible.rollout.assessment import Assessment
-from crucible.rollout.pilot import Moment, drive
-from crucible.rollout.plan import plan
+from crucible.rollout.plan import Moment, drive, plan
 from crucible.rollout.stage import Rollout, Stage
 from crucible.store.rollout import Change, RolloutStore
 

@@ -10,8 +10,7 @@ from rich.text import Text
 from cli.terminal.style import plain_table
 from crucible.report.visible import visible_text
 from crucible.report.words import many, percent_up
-from crucible.rollout.assessment import Assessment, GateResult, GateState, StratumEvidence
-from crucible.rollout.inputs import ALL
+from crucible.rollout.assessment import ALL, Assessment, GateResult, GateState, StratumEvidence
 from crucible.rollout.status import StratumStatus
 from crucible.rollout.strata import NAME as PARITY
 

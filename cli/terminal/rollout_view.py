@@ -10,11 +10,9 @@ from cli.terminal.gates_view import bar_of, render_gates, render_strata, thresho
 from cli.terminal.style import heading, plain_table
 from crucible.report.visible import visible_text
 from crucible.report.words import many, seconds
-from crucible.rollout.assessment import GateState
+from crucible.rollout.assessment import ALL, GateState
 from crucible.rollout.audit import AuditEntry
-from crucible.rollout.inputs import ALL
-from crucible.rollout.pilot import Moment
-from crucible.rollout.plan import Step
+from crucible.rollout.plan import Moment, Step
 from crucible.rollout.stage import Rollout, RouteRule, Stage, stage_in_words
 from crucible.rollout.status import RolloutStatus
 

@@ -8,7 +8,7 @@ from crucible.evidence import DetectorSettings
 from crucible.models import Evaluation, Limits
 from crucible.models.frozen import Frozen
 from crucible.normalise import RuleSet
-from crucible.rollout.inputs import ALL
+from crucible.rollout.assessment import ALL
 from crucible.settings import GateSettings
 
 

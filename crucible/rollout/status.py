@@ -7,9 +7,16 @@ from datetime import datetime
 from pydantic import Field
 
 from crucible.models.frozen import Frozen
-from crucible.rollout.assessment import Assessment, GateResult
+from crucible.rollout.assessment import (
+    Assessment,
+    Columns,
+    EpochInputs,
+    GateResult,
+    LegTimes,
+    MutantCount,
+    NoiseCount,
+)
 from crucible.rollout.audit import AuditEntry
-from crucible.rollout.inputs import Columns, EpochInputs, LegTimes, MutantCount, NoiseCount
 from crucible.rollout.plan import Step
 from crucible.rollout.stage import Rollout, RouteRule, Stage
 

@@ -4,8 +4,15 @@ from collections.abc import Mapping
 
 from crucible.evidence import Evidence, Question, Tally, gate
 from crucible.report.words import many
-from crucible.rollout.assessment import GateResult, GateState, StratumEvidence, result
-from crucible.rollout.inputs import ALL, Columns, EpochInputs
+from crucible.rollout.assessment import (
+    ALL,
+    Columns,
+    EpochInputs,
+    GateResult,
+    GateState,
+    StratumEvidence,
+    result,
+)
 from crucible.rollout.stage import RouteRule
 from crucible.settings import GateSettings
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Float, cast, extract, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from crucible.store.database import Database
-from crucible.store.duty_tables import duty_leases
+from crucible.store.tables import duty_leases
 
 _JULIAN_DAY_OF_1970 = 2440587.5
 _DAY_S = 86400.0

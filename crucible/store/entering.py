@@ -1,7 +1,9 @@
 """Traffic on its way into the ledger: routed as the migration stands, and counted."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
+from opentelemetry.trace import Span
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.rollout.epoch import Epoch, strata_of
@@ -9,6 +11,7 @@ from crucible.rollout.stage import Rollout, Route, route, without_shadow
 from crucible.store.entries import Submission
 from crucible.store.rollout_state import read_epoch, read_state
 from crucible.store.tally import Moves
+from crucible.telemetry.spans import Root, ending, here, link_to, root, text_of
 
 
 async def enter_traffic(
@@ -36,3 +39,24 @@ def _route(rollout: Rollout, epoch: Epoch, submission: Submission) -> Route:
     if submission.reference is not None:
         return found.model_copy(update={"strata": strata, "legs": ("celery",), "authority": "celery"})
     return found.model_copy(update={"strata": strata})
+
+
+@asynccontextmanager
+async def rooted(submissions: Sequence[Submission]) -> AsyncIterator[Mapping[str, str]]:
+    """The traceparents of what is being submitted, by id; those of its spans ``submit`` that last as long.
+
+    Where the process makes no traces there are none. A trace in which somebody asked is linked to.
+    """
+    asked_in = here()
+    links = [link_to(asked_in, "asked for here")] if asked_in else []
+    begun: dict[str, Span] = {}
+    for each in submissions:
+        if each.classification is None:
+            attributes = {"evaluation": each.id, "language": each.evaluation.language}
+            if each.sweep_id is not None:
+                attributes["sweep"] = each.sweep_id
+            kind = Root.TRAFFIC if each.sweep_id is None else Root.SWEEP
+            begun[each.id] = root("submit", kind, attributes, links)
+    contexts = {each: span.get_span_context() for each, span in begun.items()}
+    with ending(begun.values()):
+        yield {each: text_of(context) for each, context in contexts.items() if context.is_valid}

@@ -7,11 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.ids import made_at
 from crucible.models.frozen import Frozen
-from crucible.rollout.inputs import ALL
-from crucible.store.closing import read_closing
+from crucible.rollout.assessment import ALL
 from crucible.store.database import Database
-from crucible.store.tables import REVISION, evaluations
-from crucible.store.totals_tables import let_go, retention
+from crucible.store.rollout_state import read_closing
+from crucible.store.tables import REVISION, evaluations, let_go, retention
 
 
 class TableSize(Frozen):

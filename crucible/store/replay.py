@@ -12,17 +12,15 @@ from crucible.confirm import confirmed
 from crucible.evidence import Detector
 from crucible.models import Classification, Comparison
 from crucible.mutants import MutantKind
-from crucible.rollout.assessment import Assessment
+from crucible.rollout.assessment import Assessment, EpochInputs
 from crucible.rollout.audit import AuditEntry, canonical
 from crucible.rollout.epoch import Epoch
 from crucible.rollout.gates import assess
-from crucible.rollout.inputs import EpochInputs
 from crucible.rollout.stage import Rollout
 from crucible.store import encoding, rollout_state
-from crucible.store.closing import Closing, EpochSums
-from crucible.store.pairing import Detectors, Pair, advance, grounds, pair_of
-from crucible.store.planting import planted_in
-from crucible.store.raw_pairs import RawPair
+from crucible.store.pairing import Detectors, Pair, advance, grounds, pair_of, planted_in
+from crucible.store.rollout_inputs import RawPair
+from crucible.store.rollout_state import Closing, EpochSums
 
 
 def assessed(inputs: EpochInputs, rollout: Rollout, epoch: Epoch, since_seq: int, today: date) -> Assessment:

@@ -1,7 +1,7 @@
 """How the old goes: its evidence is verified and added up first, its evaluations go in small steps then."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -13,18 +13,22 @@ from crucible.ids import first_id_at
 from crucible.models import Classification
 from crucible.rollout.audit import ITSELF
 from crucible.store import encoding, rollout_state
-from crucible.store.closing import CLOSED, Closing, read_closing
 from crucible.store.database import Database
-from crucible.store.front_tables import evaluation_tags, spans
-from crucible.store.raw_pairs import raw_pairs
 from crucible.store.replay import Replay
-from crucible.store.rollout_inputs import DIFFERED, MATCHED_TRAFFIC, UNCONFIRMED
-from crucible.store.rollout_state import Reason, read_state
-from crucible.store.rollout_tables import evidence
-from crucible.store.tables import evaluations, observations, sweeps
+from crucible.store.rollout_inputs import DIFFERED, MATCHED_TRAFFIC, UNCONFIRMED, raw_pairs
+from crucible.store.rollout_state import CLOSED, Closing, Reason, read_closing, read_state
+from crucible.store.tables import (
+    evaluation_tags,
+    evaluations,
+    evidence,
+    let_go,
+    observations,
+    retention,
+    spans,
+    sweeps,
+)
 from crucible.store.tally import Moves, add, book_of
-from crucible.store.totals_tables import let_go, retention
-from crucible.telemetry.context import trace_id_of
+from crucible.telemetry.spans import trace_id_of
 
 REFERENCES_KEPT = 1000
 """So many of the newest pairs of traffic that agreed stay, however old: sentinels are made of them."""
@@ -203,3 +207,38 @@ async def _delete(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> None
     )
     for column in of_evaluation:
         await connection.execute(delete(column.table).where(column.in_(ids)))
+
+
+_BETWEEN_STEPS_S = 0.05
+
+
+class Pruned(NamedTuple):
+    """How many pairs were verified and closed, and how many evaluations went."""
+
+    closed: int
+    let_go: int
+
+
+async def prune(
+    retention: RetentionStore, before: datetime, on_step: Callable[[Pruned], None] | None = None
+) -> Pruned:
+    """Let go what was settled before a moment; raises as ``RetentionStore.close`` does, keeping what is done.
+
+    ``on_step`` is told the sums so far.
+    """
+    done = Pruned(0, 0)
+    while closed := await retention.close(before):
+        done = _told(done._replace(closed=done.closed + closed), on_step)
+    after_id: str | None = ""
+    while after_id is not None:
+        step = await retention.let_go(before, after_id)
+        after_id = step.after_id
+        done = _told(done._replace(let_go=done.let_go + step.number), on_step)
+        await asyncio.sleep(_BETWEEN_STEPS_S)
+    return done
+
+
+def _told(done: Pruned, on_step: Callable[[Pruned], None] | None) -> Pruned:
+    if on_step is not None:
+        on_step(done)
+    return done

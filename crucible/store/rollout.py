@@ -7,14 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.errors import GateRefused, InputError, RolloutConflict
 from crucible.models import Comparison, Observation
-from crucible.rollout.assessment import Assessment
+from crucible.rollout.assessment import Assessment, EpochInputs
 from crucible.rollout.audit import AuditEntry
 from crucible.rollout.epoch import Epoch, EpochKey
-from crucible.rollout.inputs import EpochInputs
 from crucible.rollout.plan import Step, in_the_way, next_step
-from crucible.rollout.stage import Rollout, RouteRule, Stage
+from crucible.rollout.stage import Rollout, RouteRule, Stage, back, changed, forward, into_epoch
 from crucible.rollout.status import RolloutStatus, detector_status, status
-from crucible.rollout.transition import back, changed, forward, into_epoch
 from crucible.store import rollout_state
 from crucible.store.database import Database
 from crucible.store.encoding import comparison_of, observation_values

@@ -8,24 +8,21 @@ from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.models import Classification
+from crucible.rollout.assessment import ALL
 from crucible.rollout.audit import broken_links
-from crucible.rollout.inputs import ALL
 from crucible.store import encoding, rollout_state
-from crucible.store.closing import EpochSums, closing_faults, read_closing
-from crucible.store.raw_pairs import raw_pairs
 from crucible.store.replay import Replay
 from crucible.store.rollout_inputs import (
     UNPLANTED,
+    raw_pairs,
     read_causes,
     read_counter,
     read_mutants,
     read_tallies,
 )
-from crucible.store.rollout_state import read_epochs
-from crucible.store.rollout_tables import COLUMNS
-from crucible.store.tables import evaluations
+from crucible.store.rollout_state import EpochSums, closing_faults, read_closing, read_epochs
+from crucible.store.tables import COLUMNS, evaluations, let_go, sweep_tallies
 from crucible.store.tally import Moves, book_of
-from crucible.store.totals_tables import let_go, sweep_tallies
 
 _PAGE = 2000
 _MOST_FAULTS = 50

@@ -15,7 +15,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
-from crucible.telemetry.lost import dropped
+from crucible.telemetry.metrics import dropped
 
 MOST_WAITING = 2_048
 _GATHER_MS = 1_000

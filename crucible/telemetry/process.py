@@ -1,21 +1,67 @@
 """The tracing of one process: made once, when it starts, and closed when it ends."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
-from opentelemetry.trace import Tracer
+from opentelemetry.sdk.trace.sampling import (
+    Decision,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import Link, SpanKind, Tracer, TraceState
+from opentelemetry.util.types import Attributes
 
 from crucible.errors import SettingsError
 from crucible.settings import Settings, load
 from crucible.telemetry.exporting import BatchExport, Collector
-from crucible.telemetry.lost import show_none_lost
-from crucible.telemetry.sampling import sampler_of
+from crucible.telemetry.metrics import show_none_lost
 from crucible.telemetry.settings import OtlpSettings, TraceSettings
-from crucible.telemetry.spans import traced_by
+from crucible.telemetry.spans import Root, root_in, traced_by
+
+
+def sampler_of(settings: TraceSettings) -> Sampler:
+    """Children do as their parents do; a span that belongs to nothing is not recorded."""
+    ratios = {
+        Root.TRAFFIC: TraceIdRatioBased(settings.ratio),
+        Root.SWEEP: TraceIdRatioBased(settings.sweep_ratio),
+        Root.ALWAYS: TraceIdRatioBased(1.0),
+    }
+    return ParentBased(_ByKind(ratios))
+
+
+class _ByKind(Sampler):
+    def __init__(self, ratios: Mapping[Root, Sampler]) -> None:
+        self._ratios = ratios
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        """See ``Sampler.should_sample``."""
+        of = root_in(parent_context)
+        if of is None:
+            return SamplingResult(Decision.DROP)
+        return self._ratios[of].should_sample(
+            parent_context, trace_id, name, kind, attributes, links, trace_state
+        )
+
+    def get_description(self) -> str:
+        """See ``Sampler.get_description``."""
+        return "ByKind"
+
 
 _STANDARD_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _MOST_SERVICES = 64

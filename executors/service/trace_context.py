@@ -7,8 +7,7 @@ import structlog
 from opentelemetry.trace import format_trace_id
 from starlette.requests import Request
 
-from crucible.telemetry.context import TRACEPARENT, context_of
-from crucible.telemetry.spans import inside
+from crucible.telemetry.spans import TRACEPARENT, context_of, inside
 
 
 @contextmanager

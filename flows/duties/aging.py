@@ -9,7 +9,7 @@ from crucible.settings import CelerySettings, LegacySettings, QueueSettings, loa
 from tasks.aging import Aging
 from tasks.celery_leg.app import queue_keys as celery_queues
 from tasks.connections import connect
-from tasks.legacy_leg.payload import queue_keys as legacy_queues
+from tasks.legacy_leg.queue import queue_keys as legacy_queues
 
 
 class QueueAging:

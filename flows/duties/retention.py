@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from crucible.store.pruning import prune
-from crucible.store.retention import RetentionStore
+from crucible.store.retention import RetentionStore, prune
 from crucible.store.spans import SpanStore
 from crucible.telemetry.settings import TraceSettings
 

@@ -11,9 +11,9 @@ from celery import Celery, signals
 
 from crucible.errors import CrucibleError, ServiceUnavailable, SettingsError
 from crucible.settings import BreakerSettings, CelerySettings, Settings, load
-from crucible.telemetry.context import TRACEPARENT
-from crucible.telemetry.metrics_server import metrics_served
+from crucible.telemetry.metrics import metrics_served
 from crucible.telemetry.process import api_of_process, tracing
+from crucible.telemetry.spans import TRACEPARENT
 from executors.client import ExecutorClient, Killer
 from tasks.background import BackgroundServices
 from tasks.cancellation import CancelWatch
@@ -28,7 +28,7 @@ from tasks.connections import connect, wait_until_there
 from tasks.dispatch import ENQUEUED_AT, traced
 from tasks.resilience.breakers import breakers_of_process
 from tasks.resilience.parking import Parking
-from tasks.runner import run_one
+from tasks.runner import run_one, show_nothing_yet
 from tasks.service_reports import ServiceReports
 from tasks.worker_process import (
     STOP_WITHIN_S,
@@ -37,7 +37,6 @@ from tasks.worker_process import (
     options_from_environment,
     start_log,
 )
-from tasks.worker_telling import show_nothing_yet
 
 _STUCK_AFTER_S = 10.0
 _LIVENESS_EVERY_S = 1.0

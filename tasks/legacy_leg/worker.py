@@ -12,17 +12,16 @@ import structlog
 
 from crucible.errors import CrucibleError, InputError, ServiceUnavailable
 from crucible.settings import LegacySettings, load
-from crucible.telemetry.metrics_server import metrics_served
+from crucible.telemetry.metrics import metrics_served
 from crucible.telemetry.process import api_of_process, tracing
 from executors.client import ExecutorClient, Killer
 from tasks.background import BackgroundServices
 from tasks.cancellation import CancelWatch
 from tasks.claims import Claim, Claims, ClaimState
 from tasks.connections import connect, wait_until_there
-from tasks.legacy_leg.payload import decode
-from tasks.legacy_leg.queue import LegacyQueue
+from tasks.legacy_leg.queue import LegacyQueue, decode
 from tasks.resilience.breakers import breakers_of_process
-from tasks.runner import run_one
+from tasks.runner import run_one, show_nothing_yet
 from tasks.service_reports import ServiceReports
 from tasks.worker_process import (
     STOP_WITHIN_S,
@@ -31,7 +30,6 @@ from tasks.worker_process import (
     options_from_environment,
     start_log,
 )
-from tasks.worker_telling import show_nothing_yet
 
 _LONGEST_RUN_S = 1800.0
 """Longer than any program may run, with all attempts."""

@@ -7,8 +7,7 @@ import redis
 from crucible.settings import BreakerSettings, Settings, load
 from tasks.background import BackgroundServices
 from tasks.connections import address
-from tasks.resilience.breaker import Breaker
-from tasks.resilience.shared import KeptCircuit, connect_briefly
+from tasks.resilience.breaker import Breaker, KeptCircuit, connect_briefly
 
 EXECUTORS = ("executor-1", "executor-2", "executor-3")
 CELERY_REDIS = "celery-redis"

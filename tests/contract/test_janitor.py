@@ -16,10 +16,9 @@ import pytest
 from crucible.ids import new_evaluation_ids
 from crucible.store import Store, Submission, Ticket, sqlite_url
 from flows import batching as batching_module
-from flows.batching import LeakedEvaluations
+from flows.batching import FlowRunBatcher, LeakedEvaluations
 from flows.duties import janitor as janitor_module
 from flows.duties.janitor import Janitor
-from flows.flow_run_batcher import FlowRunBatcher
 from flows.host import FlowHost
 from tasks.background import BackgroundServices
 from tasks.leases import Lease, host_key

@@ -31,12 +31,12 @@ from crucible.ids import new_key_id
 from crucible.models.access import ApiKey, Scope, new_key_text
 from crucible.settings import ApiSettings, CelerySettings, LegacySettings
 from crucible.store import Store, Ticket
-from flows.flow_run_batcher import FlowRunBatcher
+from flows.batching import FlowRunBatcher
 from flows.host import Endpoints
 from tasks.batch import cancelled
 from tasks.dead_letters import DeadLetters
 from tasks.depths import QueueAges
-from tasks.resilience.shared import connect_briefly
+from tasks.resilience.breaker import connect_briefly
 from tests.support.ledger import comparison
 from tests.support.stub_executor import TOKEN
 from tests.support.valkey import free_port

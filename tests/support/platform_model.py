@@ -21,9 +21,8 @@ from tasks.celery_leg.undeliverable import Undeliverable
 from tasks.claims import Claim, Claims, ClaimState, Terms, claim_key, done_key, mark_key
 from tasks.dead_letters import DeadLetters
 from tasks.dispatch import Dispatch, Run
-from tasks.legacy_leg.payload import decode, encode, id_pattern
-from tasks.legacy_leg.payload import queue_keys as legacy_queues
-from tasks.legacy_leg.queue import LegacyQueue
+from tasks.legacy_leg.queue import LegacyQueue, decode, encode, id_pattern
+from tasks.legacy_leg.queue import queue_keys as legacy_queues
 from tasks.scripts import signatures
 
 LEGACY, CELERY = LegacySettings(max_attempts=2), CelerySettings(max_attempts=2)

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.ids import new_evaluation_ids
-from crucible.rollout.inputs import Columns
+from crucible.rollout.assessment import Columns
 from crucible.store import Store, Submission, verification
 from crucible.store.rollout_inputs import read_tallies
 from tests.support.ledger import comparison, evaluation, sweep_of

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from api.intake import MAX_BODY_BYTES
-from flows.flow_run_batcher import MOST_WAITING
+from flows.batching import MOST_WAITING
 from tests.support.api import KEY, Api
 from tests.support.ledger import comparison, evaluation, sweep_of
 from tests.support.waiting import eventually

@@ -11,8 +11,7 @@ from prometheus_client import REGISTRY
 from api.routes.spans import MAX_SPANS_BYTES, PROTOBUF
 from crucible.models.access import Scope
 from crucible.telemetry.process import api_of, tracing
-from crucible.telemetry.roots import Root
-from crucible.telemetry.spans import root
+from crucible.telemetry.spans import Root, root
 from tests.support.api import KEY, Api
 from tests.support.otlp import SERVICE, TRACE_ID, plain, request_of
 from tests.support.serving import served

@@ -5,8 +5,7 @@ import time
 
 import pytest
 
-from crucible.telemetry.roots import Root
-from crucible.telemetry.spans import inside, root
+from crucible.telemetry.spans import Root, inside, root
 from executors.request_spans import tell_request
 from executors.timings import Timing, keep_timing, timed, timing_header, timings_in, timings_kept
 from tests.support.spans import KeptSpans, kept_spans

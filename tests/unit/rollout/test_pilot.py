@@ -2,8 +2,7 @@
 
 from crucible.errors import GateRefused, RolloutConflict
 from crucible.rollout.assessment import Assessment
-from crucible.rollout.pilot import Moment, drive
-from crucible.rollout.plan import next_step
+from crucible.rollout.plan import Moment, drive, next_step
 from crucible.rollout.stage import Rollout, Stage
 from tests.support.epochs import SETTINGS
 

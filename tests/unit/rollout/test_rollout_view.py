@@ -8,14 +8,12 @@ from rich.console import Console, RenderableType
 
 from cli.terminal.gates_view import bar_of, render_refusal
 from cli.terminal.rollout_view import render_change, render_moment, render_plan, render_status
+from crucible.rollout.assessment import Columns, EpochInputs, MutantCount, NoiseCount
 from crucible.rollout.audit import AuditEntry
 from crucible.rollout.gates import assess
-from crucible.rollout.inputs import Columns, EpochInputs, MutantCount, NoiseCount
-from crucible.rollout.pilot import Moment
-from crucible.rollout.plan import next_step, plan
-from crucible.rollout.stage import Rollout, RouteRule, Stage
+from crucible.rollout.plan import Moment, next_step, plan
+from crucible.rollout.stage import Rollout, RouteRule, Stage, back, changed
 from crucible.rollout.status import RolloutStatus, detector_status, status
-from crucible.rollout.transition import back, changed
 from tests.support.epochs import CANARY, FAST, SETTINGS, columns, inputs
 
 MANY = 12_345_678

@@ -25,10 +25,10 @@ ALLOWED = {
     "executors/service/lines.py Lines.__call__": "one connection; the request waits for it",
     "flows/confirm.py confirm_mismatches": "groups of one flow, which waits for them",
     "flows/controller.py embedded_controller": "a whole process's work, in this one",
-    "flows/duties/confirmation.py Confirmation.round": "one group of mismatches; its failure is logged",
+    "flows/duties/reruns.py Confirmation.round": "one group of mismatches; its failure is logged",
     "flows/endings.py call_on_ending": "waits for one signal; there is nothing that could fail",
     "flows/evaluate.py seen_through": "the legs of one flow, which waits for them",
-    "flows/flow_run_batcher.py FlowRunBatcher._run": "one flow run; its failure is logged",
+    "flows/batching.py FlowRunBatcher._run": "one flow run; its failure is logged",
     "flows/flow_runs.py FlowRuns.run": "the body of one flow run, which waits for it",
     "flows/serving.py _work": "Prefect's worker itself: the process ends with it",
     "flows/sweep.py _run_all": "batches of one flow, which waits for them",
@@ -40,7 +40,7 @@ ALLOWED = {
     "tasks/celery_leg/worker.py CeleryWorker._on_shutting_down": "ends the process, once",
     "tasks/exchange.py Exchange._resend_later": "one message; its deadline is watched",
     "tasks/exchange.py Exchange.ask": "one message; the caller waits for it",
-    "tasks/withdrawal.py see_through": "one piece of work; the caller waits for it",
+    "tasks/cancellation.py see_through": "one piece of work; the caller waits for it",
 }
 """What may start a task or a thread: work that has an end, and whose failure somebody sees."""
 

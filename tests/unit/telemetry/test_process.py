@@ -11,8 +11,7 @@ from crucible.errors import SettingsError
 from crucible.telemetry.exporting import BatchExport
 from crucible.telemetry.exporting import Collector as To
 from crucible.telemetry.process import api_of, api_of_process, tracing
-from crucible.telemetry.roots import Root
-from crucible.telemetry.spans import begin, here, inside, root, span
+from crucible.telemetry.spans import Root, begin, here, inside, root, span
 from tests.support.collector import Collector, collecting
 from tests.support.spans import KeptSpans
 from tests.support.valkey import free_port
