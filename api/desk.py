@@ -5,13 +5,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
-from api.answers import Answers, EvaluationState
 from api.entrance import Entrance
 from api.languages import Languages
-from api.orders import Order
-from api.pace import Pace
+from api.load import Pace, Shedding
+from api.orders import Answers, EvaluationState, Order
 from api.problems import Problem, misfit
-from api.shedding import Shedding
 from api.waiters import Waiters
 from crucible.settings import ShedSettings, load
 from crucible.store import Repeatable, Store, Submission, Ticket

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from api.standing import Kept, Standing
+from api.readiness import Kept, Standing
 from crucible.errors import PlatformError
 from crucible.rollout.stage import Stage
 from crucible.rollout.status import RolloutStatus

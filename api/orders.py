@@ -1,7 +1,7 @@
-"""From the body of a request to evaluations: bounded, and strict about what fits."""
+"""What is asked of the API, and what it answers, as documents."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import orjson
 from pydantic import Field, ValidationError
@@ -9,8 +9,9 @@ from pydantic import Field, ValidationError
 from api.problems import misfit
 from crucible.corpus_faults import first_fault
 from crucible.ids import new_evaluation_id, new_evaluation_ids
-from crucible.models import Evaluation
-from crucible.store import Submission
+from crucible.models import Classification, Comparison, Evaluation, Leg
+from crucible.models.frozen import Frozen
+from crucible.store import LedgerRow, Submission
 
 MAX_LIST = 1000
 """How many evaluations one request may hold."""
@@ -87,3 +88,78 @@ def _evaluation(item: object, new_id: str, number: int | None) -> Evaluation:
         return Evaluation.model_validate_json(raw, strict=True)
     except ValidationError as error:
         raise misfit(*first_fault(raw, error), number) from None
+
+
+class Links(Frozen):
+    """Where to look: at this answer again, and at the flow run in the Prefect UI once there is one."""
+
+    itself: Annotated[str, Field(serialization_alias="self")]
+    flow_run: str | None
+
+
+class EvaluationState(Frozen):
+    """One evaluation as it stands. ``id`` is Crucible's, ``name`` the author's.
+
+    ``classification`` and ``comparison`` are null until it is settled. A mismatch with
+    ``comparison.reruns`` 0 has not been confirmed yet. ``answered_by`` is the leg whose observation in the
+    comparison is the answer: null until there is one. ``flow_run_ids`` starts with the first run's.
+    """
+
+    id: str
+    name: str
+    status: Literal["submitted", "settled"]
+    classification: Classification | None
+    comparison: Comparison | None
+    answered_by: Leg | None
+    flow_run_ids: tuple[str, ...]
+    links: Links
+
+
+class Answers:
+    """Makes states, with links into the Prefect UI at ``prefect_url``."""
+
+    def __init__(self, prefect_url: str) -> None:
+        self._prefect_url = prefect_url
+
+    def submitted(self, evaluation_id: str, name: str, flow_run_id: str | None) -> EvaluationState:
+        """An evaluation without a column in the ledger yet, under way in ``flow_run_id`` if there is one."""
+        flow_run_ids = () if flow_run_id is None else (flow_run_id,)
+        return self._state(evaluation_id, name, None, None, flow_run_ids)
+
+    def settled(self, comparison: Comparison) -> EvaluationState:
+        """An evaluation by its comparison."""
+        return self._state(
+            comparison.evaluation_id,
+            comparison.name,
+            comparison.classification,
+            comparison,
+            comparison.flow_run_ids,
+        )
+
+    def of_row(self, row: LedgerRow, flow_run_id: str | None) -> EvaluationState:
+        """An evaluation by the ledger; one that was settled by being submitted has no comparison."""
+        if row.comparison is not None:
+            return self.settled(row.comparison)
+        if row.classification is None:
+            return self.submitted(row.id, row.name, flow_run_id)
+        return self._state(row.id, row.name, row.classification, None, ())
+
+    def _state(
+        self,
+        evaluation_id: str,
+        name: str,
+        classification: Classification | None,
+        comparison: Comparison | None,
+        flow_run_ids: tuple[str, ...],
+    ) -> EvaluationState:
+        flow_run = f"{self._prefect_url}/runs/flow-run/{flow_run_ids[0]}" if flow_run_ids else None
+        return EvaluationState(
+            id=evaluation_id,
+            name=name,
+            status="submitted" if classification is None else "settled",
+            classification=classification,
+            comparison=comparison,
+            answered_by=None if comparison is None else comparison.answered_by,
+            flow_run_ids=flow_run_ids,
+            links=Links(itself=f"/evaluations/{evaluation_id}", flow_run=flow_run),
+        )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
@@ -9,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 from pydantic import AwareDatetime, BeforeValidator
 
-from api.problems import misfit
+from api.problems import Problem, misfit
 from crucible.corpus_faults import shortened
 
 Known = Mapping[Callable[..., Any], frozenset[str]]
@@ -64,3 +65,28 @@ def _described(app: FastAPI) -> Known:
         for method in route.methods or ()
         if route.endpoint is not None and method.lower() in paths.get(route.path_format, {})
     }
+
+
+_SHOWN = 60
+_EVALUATION = re.compile(r"ev-[0-9A-Z]{26}")
+_SWEEP = re.compile(r"sw-[0-9A-Z]{26}")
+
+
+def is_evaluation_id(text: str) -> bool:
+    """Whether an evaluation could have that id; no other text is looked up in the store."""
+    return _EVALUATION.fullmatch(text) is not None
+
+
+def is_sweep_id(text: str) -> bool:
+    """Whether a sweep could have that id."""
+    return _SWEEP.fullmatch(text) is not None
+
+
+def unknown_evaluation(evaluation_id: str) -> Problem:
+    """What is said of an evaluation that there is not."""
+    return Problem(HTTPStatus.NOT_FOUND, f"no evaluation has the id {evaluation_id[:_SHOWN]!r}")
+
+
+def unknown_sweep(sweep_id: str) -> Problem:
+    """What is said of a sweep that there is not."""
+    return Problem(HTTPStatus.NOT_FOUND, f"no sweep has the id {sweep_id[:_SHOWN]!r}")

@@ -9,10 +9,8 @@ from functools import partial
 import structlog
 
 from api.access import Keyring
-from api.answers import Answers
-from api.confirmed import CompletedElsewhere
 from api.dashboard.board import Board
-from api.dashboard.parts import DashboardParts
+from api.dashboard.mount import DashboardParts
 from api.dashboard.rendering import Elsewhere
 from api.dashboard.session import Sessions
 from api.desk import Desk
@@ -23,10 +21,10 @@ from api.idempotency import Repeats
 from api.languages import Languages
 from api.limits import RateLimits
 from api.options import ApiOptions
-from api.readiness import Readiness
+from api.orders import Answers
+from api.readiness import Observer, Readiness
 from api.routes.sweeps import CancelSweep
-from api.standing import Observer
-from api.waiters import Waiters
+from api.waiters import CompletedElsewhere, Waiters
 from crucible.errors import PlatformError
 from crucible.models import Classification, Comparison
 from crucible.settings import (

@@ -5,8 +5,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 
-from api.bodies import MAX_SMALL_BODY_BYTES
-from api.intake import Intake
+from api.bodies import MAX_SMALL_BODY_BYTES, Intake
 from api.problems import Problem
 from crucible.models.evaluation import MAX_PROGRAM_BYTES
 

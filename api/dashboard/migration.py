@@ -7,11 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
-from api.dashboard.board import Board
+from api.dashboard.board import SIGNS, Board, migration_view
 from api.dashboard.forms import read_form, small_forms
-from api.dashboard.live import Live
-from api.dashboard.migration_view import SIGNS, migration_view
-from api.dashboard.rendering import Pages
+from api.dashboard.rendering import Live, Pages
 from api.dashboard.session import Sessions
 from api.problems import misfit
 from crucible.errors import GateRefused, InputError, RolloutConflict

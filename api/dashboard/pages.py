@@ -6,8 +6,7 @@ from contextlib import suppress
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.dashboard.board import Board
-from api.dashboard.live import Live
-from api.dashboard.rendering import Pages
+from api.dashboard.rendering import Live, Pages
 from api.dashboard.session import Sessions
 from crucible.errors import ServiceUnavailable
 from crucible.fingerprints.causes import CauseTally

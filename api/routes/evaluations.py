@@ -6,15 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from api.access import Access
-from api.answers import EvaluationState
-from api.bodies import JsonContent
+from api.bodies import Intake, JsonContent
 from api.desk import Desk
 from api.guard import Guard
 from api.idempotency import Repeats
-from api.ids import is_evaluation_id, unknown_evaluation
-from api.intake import Intake
 from api.openapi import Responses, problems
-from api.orders import EXAMPLES, OrderBody, parse_order
+from api.orders import EXAMPLES, EvaluationState, OrderBody, parse_order
+from api.parameters import is_evaluation_id, unknown_evaluation
 from crucible.models.access import Scope
 
 MAX_WAIT_S = 300

@@ -8,8 +8,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 from fastapi import APIRouter, Depends, Query
 
 from api.guard import Guard
-from api.ids import is_evaluation_id, is_sweep_id
-from api.parameters import Moment
+from api.parameters import Moment, is_evaluation_id, is_sweep_id
 from api.problems import misfit
 from crucible.models import Classification
 from crucible.models.access import Scope

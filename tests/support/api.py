@@ -10,10 +10,9 @@ import httpx
 from pydantic import SecretStr
 
 from api.access import Keyring
-from api.answers import Answers
 from api.app import create_app
 from api.dashboard.board import Board
-from api.dashboard.parts import DashboardParts
+from api.dashboard.mount import DashboardParts
 from api.dashboard.rendering import Elsewhere
 from api.dashboard.session import Sessions
 from api.desk import Desk
@@ -23,8 +22,8 @@ from api.guard import Guard
 from api.idempotency import Repeats
 from api.languages import Languages
 from api.limits import RateLimits
-from api.readiness import Readiness
-from api.standing import Observer
+from api.orders import Answers
+from api.readiness import Observer, Readiness
 from api.waiters import Waiters
 from api.wiring import Parts
 from crucible.ids import new_key_id

@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from api.intake import Intake
+from api.bodies import Intake
 from api.problems import Problem
 
 CHUNK = b"x" * 100

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from api.shedding import Shedding
+from api.load import Shedding
 from crucible.models import Leg
 from crucible.rollout.stage import Route, Stage
 from crucible.store import Store
