@@ -8,10 +8,9 @@ from math import ceil
 from statistics import median
 
 from bench.corpus import nothing, settled
-from bench.figures import Ratio
+from bench.figures import Ratio, describe_machine
 from bench.flood import Flood, flood
 from bench.lineup import Lineup, lineup_of_its_own
-from bench.machine import describe_machine
 from bench.measure import measure
 from bench.tables import Grid, Report, ratio_grid
 from crucible.ids import new_evaluation_ids, new_sweep_id

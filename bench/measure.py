@@ -9,8 +9,7 @@ from typing import Any
 
 from bench.child import Child
 from bench.corpus import write_corpus
-from bench.figures import ContenderName, Measured
-from bench.machine import machine_cpu_s, usage_of
+from bench.figures import ContenderName, Measured, machine_cpu_s, usage_of
 from crucible.errors import PlatformError
 
 CLIENT = "client"

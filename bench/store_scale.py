@@ -11,8 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from bench import postgres
-from bench.figures import Ratio
-from bench.machine import describe_machine
+from bench.figures import Ratio, describe_machine
 from bench.store_asked import Asked
 from bench.store_fill import FROM, Filling
 from bench.tables import Grid, Report, ratio_grid

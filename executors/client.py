@@ -17,8 +17,7 @@ from crucible.models import Observation
 from crucible.retries import Patience, told
 from crucible.telemetry.spans import TRACEPARENT, here, span, text_of
 from executors.gates import Gate, OpenGate, Outcome, Pauses, Turns
-from executors.request_spans import tell_request
-from executors.timings import TIMING_HEADER
+from executors.timings import TIMING_HEADER, tell_request
 
 _CALLERS_FAULT = frozenset({400, 404, 405, 413, 415, 422})
 _BUSY = str(HTTPStatus.TOO_MANY_REQUESTS.value)

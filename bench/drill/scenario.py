@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_urlsafe
 
-from bench.drill.faults import Door, Fault, own_executor
+from bench.drill.faults import Door, Fault, Traffic, own_executor, traffic_to
 from bench.drill.findings import Findings, Strike
-from bench.drill.traffic import Traffic, traffic_to
 from crucible.errors import GateRefused, PlatformError
 from crucible.rollout.stage import Stage
 from crucible.settings import Settings, load

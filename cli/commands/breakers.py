@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from rich.table import Table
 
-from cli.output import Json, show
+from cli.exits import Json, show
 from cli.running import server_url
 from cli.terminal.style import plain_table
 from crucible.settings import BreakerSettings, Settings, load

@@ -8,8 +8,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from cli.exits import Json, show
 from cli.migration import on_store
-from cli.output import Json, show
 from cli.terminal.style import plain_table
 from crucible.errors import InputError
 from crucible.fingerprints import CauseTally, unseen

@@ -9,8 +9,8 @@ from typing import IO, Annotated, Literal
 import typer
 from rich.console import Console
 
+from cli.exits import Json, print_json
 from cli.migration import on_store
-from cli.output import Json, print_json
 from crucible.corpus import to_line
 from crucible.errors import InputError
 from crucible.importers import Skipped, import_records

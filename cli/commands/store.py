@@ -8,8 +8,8 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from cli import foreground
+from cli.exits import Json, show
 from cli.migration import on_store, store_url
-from cli.output import Json, show
 from cli.terminal.style import plain_table
 from crucible.errors import InputError
 from crucible.settings import RetentionSettings, Settings, load

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import NamedTuple
 
-from executors.service.problems import Problem
+from executors.service.orders import Problem
 from executors.timings import Timing, timings_kept
 
 KEPT_BYTES = 32 << 20

@@ -5,14 +5,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
+from opentelemetry.trace import format_trace_id
+from starlette.requests import Request
 
 from crucible.models import Observation, Outcome
-from crucible.telemetry.spans import here
+from crucible.telemetry.spans import TRACEPARENT, context_of, here, inside
 from executors.executor import Executor, Prepared
 from executors.service.metrics import Metrics
-from executors.service.orders import Order
-from executors.service.problems import Problem, sandbox_failed
+from executors.service.orders import Order, Problem, sandbox_failed
 from executors.service.queue import Queue
+
+
+@contextmanager
+def in_trace(request: Request) -> Iterator[None]:
+    """Inside, log lines name the caller's trace, if the request is in one."""
+    place = context_of(request.headers.get(TRACEPARENT))
+    if place is None:
+        yield
+        return
+    trace_id = format_trace_id(place.trace_id)
+    with structlog.contextvars.bound_contextvars(trace_id=trace_id), inside(place):
+        yield
 
 
 class Execution:

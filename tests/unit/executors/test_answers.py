@@ -6,7 +6,7 @@ from http import HTTPStatus
 import pytest
 
 from executors.service.answers import Answers
-from executors.service.problems import Problem
+from executors.service.orders import Problem
 
 
 class Start:

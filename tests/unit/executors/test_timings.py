@@ -6,8 +6,15 @@ import time
 import pytest
 
 from crucible.telemetry.spans import Root, inside, root
-from executors.request_spans import tell_request
-from executors.timings import Timing, keep_timing, timed, timing_header, timings_in, timings_kept
+from executors.timings import (
+    Timing,
+    keep_timing,
+    tell_request,
+    timed,
+    timing_header,
+    timings_in,
+    timings_kept,
+)
 from tests.support.spans import KeptSpans, kept_spans
 
 ENTRY = 'request;dur=20.000;start=0.000;desc="executor-1"'

@@ -22,7 +22,7 @@ ALLOWED = {
     "executors/service/__main__.py _serve": "the server itself: the process ends with it",
     "executors/service/answers.py Answers.get": "one program; whoever asked waits for it",
     "executors/service/batch.py Batch.run": "programs of one request, which waits for them",
-    "executors/service/lines.py Lines.__call__": "one connection; the request waits for it",
+    "executors/service/batch.py Lines.__call__": "one connection; the request waits for it",
     "flows/confirm.py confirm_mismatches": "groups of one flow, which waits for them",
     "flows/controller.py embedded_controller": "a whole process's work, in this one",
     "flows/duties/reruns.py Confirmation.round": "one group of mismatches; its failure is logged",
