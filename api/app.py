@@ -8,10 +8,9 @@ from starlette.types import Scope as AsgiScope
 from api.dashboard.mount import create_dashboard
 from api.openapi import description_router
 from api.problems import handle_problems
-from api.routes.evaluations import evaluations_router
+from api.routes.evaluations import evaluations_router, lists_router
 from api.routes.events import events_router
 from api.routes.health import health_router, metrics_router, readiness_router
-from api.routes.lists import lists_router
 from api.routes.rollout import rollout_router
 from api.routes.spans import spans_router, trace_router
 from api.routes.sweeps import plots_router, sweeps_router

@@ -20,7 +20,7 @@ from tasks.background import BackgroundServices
 _LOOK_EVERY_S = 1.0
 
 CancelEvaluations = Callable[[Sequence[str]], Awaitable[None]]
-"""See ``flows.cancel.cancel_evaluations``."""
+"""See ``flows.host.cancel_evaluations``."""
 
 
 class Answer(NamedTuple):

@@ -3,7 +3,7 @@
 import hashlib
 from datetime import UTC, datetime, timedelta
 
-from api.access import Access
+from api.guard import Access
 from crucible.store import Repeatable
 from crucible.store.keys import RequestStore
 from tasks.background import BackgroundServices

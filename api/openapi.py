@@ -10,9 +10,9 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import RouteContext, iter_route_contexts
 from pydantic import TypeAdapter
 
-from api.bodies import JsonBody, JsonContent
 from api.guard import Needs
 from api.problems import ProblemDocument
+from api.requests import JsonBody, JsonContent
 
 Responses = dict[int | str, dict[str, Any]]
 

@@ -20,9 +20,8 @@ from flows.host import Endpoints
 from tasks.connections import connect_async
 from tasks.depths import Depths, celery_depths, legacy_depths
 from tasks.http_faults import http_faults
-from tasks.resilience.breaker import BreakerState, breakers, connect_briefly
-from tasks.resilience.breakers import EXECUTORS, SHARED
-from tasks.service_reports import ProcessReport, ServiceReports, read_reports
+from tasks.leases import ProcessReport, ServiceReports, read_reports
+from tasks.resilience.breaker import EXECUTORS, SHARED, BreakerState, breakers, connect_briefly
 
 _WITHIN_S = 2.0
 _WRITE_KEY = "crucible:ready"

@@ -8,7 +8,6 @@ from functools import partial
 
 import structlog
 
-from api.access import Keyring
 from api.dashboard.board import Board
 from api.dashboard.mount import DashboardParts
 from api.dashboard.rendering import Elsewhere
@@ -16,10 +15,9 @@ from api.dashboard.session import Sessions
 from api.desk import Desk
 from api.feed import Feed
 from api.figures import Figures, Looks
-from api.guard import Guard
+from api.guard import Guard, Keyring, RateLimits
 from api.idempotency import Repeats
 from api.languages import Languages
-from api.limits import RateLimits
 from api.options import ApiOptions
 from api.orders import Answers
 from api.readiness import Observer, Readiness
@@ -36,10 +34,9 @@ from crucible.settings import (
 )
 from crucible.store import Store
 from flows.batching import flow_runs_batched
-from flows.cancel import cancel_evaluations, cancel_sweep
 from flows.controller import embedded_controller
 from flows.duties.epochs import Epochs
-from flows.host import FlowHost, flow_host
+from flows.host import FlowHost, cancel_evaluations, cancel_sweep, flow_host
 from flows.prefect_client import prefect_session
 from tasks.connections import connect
 from tasks.dead_letters import DeadLetters

@@ -10,8 +10,7 @@ from statistics import median
 from bench.corpus import nothing, settled
 from bench.figures import Ratio, describe_machine
 from bench.flood import Flood, flood
-from bench.lineup import Lineup, lineup_of_its_own
-from bench.measure import measure
+from bench.measure import Lineup, lineup_of_its_own, measure
 from bench.tables import Grid, Report, ratio_grid
 from crucible.ids import new_evaluation_ids, new_sweep_id
 from crucible.models import Classification, Comparison, Evaluation

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 
 from bench.corpus import algorithms, nothing
 from bench.figures import ContenderName, Figures, Measured, describe_machine, ratios
-from bench.lineup import Lineup, lineup_of_its_own
-from bench.measure import measure
+from bench.measure import Lineup, lineup_of_its_own, measure
 from bench.tables import Report, grids
 from crucible.settings import Settings
 

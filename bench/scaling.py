@@ -7,8 +7,7 @@ from math import ceil
 from bench.capacity import PARTS, SINGLE, SLOTS, Costs, Fleet, Load, Prediction, costs_of, predict
 from bench.corpus import nothing
 from bench.figures import Measured, cores, describe_machine
-from bench.lineup import Lineup, lineup_of_its_own
-from bench.measure import measure
+from bench.measure import Lineup, lineup_of_its_own, measure
 from bench.tables import Grid, Report
 from crucible.settings import Settings
 

@@ -19,7 +19,7 @@ from crucible.errors import StackError
 from crucible.settings import Settings
 from crucible.store import Store
 from crucible.store.database import Database, migrate, parse, upgrade
-from crucible.store.measures import StoreInfo
+from crucible.store.retention import StoreInfo
 
 Say = Callable[[str], None]
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cli.hosting import evaluate_new, flows, stack
 from cli.letters import LetterBox, Opened
 from cli.migration import opened_store
+from cli.sweeping import evaluate_new, flows, stack
 from crucible.ids import new_evaluation_ids
 from crucible.models import Comparison, Evaluation
 from crucible.settings import Settings

@@ -10,8 +10,8 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from crucible.rollout.assessment import Assessment
-from crucible.rollout.plan import Books, Moment, drive
 from crucible.rollout.stage import Rollout, Stage
+from crucible.rollout.status import Books, Moment, drive
 from flows.artifacts import linked, rollout_page
 from flows.host import current_host
 

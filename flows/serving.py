@@ -39,10 +39,10 @@ from flows.corpora import BUNDLED
 from flows.embedding import is_controller
 from flows.endings import block_endings, call_on_ending
 from flows.evaluate import evaluate
-from flows.evaluate_program import evaluate_program
 from flows.host import FlowHost, flow_host
 from flows.options import FlowOptions, flow_options
 from flows.prefect_client import prefect_client, prefect_session
+from flows.program import evaluate_program
 from flows.rollout import rollout
 from flows.sweep import parity_sweep
 from flows.worker import POOL, Offer, WarmWorker

@@ -28,7 +28,6 @@ from crucible.verdict import MIN_EVALUATIONS
 from executors.client import languages_of_all
 from executors.languages import LANGUAGES
 from flows.artifacts import publish_artifacts, publish_verdict
-from flows.cancel import settle_cancelled_sweep, settling_if_it_fails
 from flows.confirm import confirm_mismatches
 from flows.corpora import BUNDLED, corpus_files, write_recorded
 from flows.evaluate import evaluated
@@ -42,7 +41,7 @@ from flows.forms import (
     Recorded,
     WhenToNotify,
 )
-from flows.host import FlowHost, Tracker, current_host
+from flows.host import FlowHost, Tracker, current_host, settle_cancelled_sweep, settling_if_it_fails
 from flows.notify import notify
 from flows.options import FlowOptions, flow_options
 from flows.outcome import Outcome, SweepRequest, report_on

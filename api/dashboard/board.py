@@ -8,10 +8,10 @@ from crucible.report.plot import LatencyPlot, latency_plot
 from crucible.report.summary import LatencyRecorder
 from crucible.report.words import percent_up
 from crucible.rollout.assessment import ALL, Columns, GateState
-from crucible.rollout.audit import AuditEntry
+from crucible.rollout.epoch import AuditEntry
+from crucible.rollout.gates import NAME as PARITY
 from crucible.rollout.stage import Stage
 from crucible.rollout.status import RolloutStatus, StratumStatus
-from crucible.rollout.strata import NAME as PARITY
 from crucible.store import Store
 from crucible.store.listing import EvaluationFilter, EvaluationSummary, SweepSummary
 

@@ -15,9 +15,9 @@ from api.dashboard.rendering import Live, Pages
 from api.dashboard.session import Sessions
 from api.desk import Desk
 from api.orders import EvaluationState, parse_order
-from api.parameters import is_evaluation_id, is_sweep_id, unknown_evaluation
 from api.problems import Problem, misfit
-from api.routes.lists import before_of, page_of
+from api.requests import is_evaluation_id, is_sweep_id, unknown_evaluation
+from api.routes.evaluations import before_of, page_of
 from api.routes.spans import traced
 from api.routes.sweeps import CancelSweep, SweepOrder, started, state_of
 from crucible.models import Classification, Counts

@@ -12,8 +12,7 @@ from starlette.types import ASGIApp
 
 from api.dashboard.board import Board
 from api.dashboard.evaluations import evaluations_pages, sweeps_pages
-from api.dashboard.migration import migration_pages
-from api.dashboard.pages import pages_router
+from api.dashboard.pages import migration_pages, pages_router
 from api.dashboard.rendering import Elsewhere, Pages
 from api.dashboard.session import Sessions, SignedOut, signing_in_router
 from api.dashboard.stream import stream_router

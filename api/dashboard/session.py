@@ -11,10 +11,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import SecretStr
 
-from api.access import Access
 from api.dashboard.forms import read_form, small_forms
 from api.dashboard.rendering import Pages
-from api.guard import Guard, require
+from api.guard import Access, Guard, require
 from api.problems import Problem
 from crucible.models.access import Scope
 

@@ -8,11 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from api.bodies import Intake
 from api.guard import Guard
 from api.openapi import problems
-from api.parameters import is_evaluation_id, unknown_evaluation
 from api.problems import Problem
+from api.requests import Intake, is_evaluation_id, unknown_evaluation
 from crucible.corpus_faults import shortened
 from crucible.models.access import Scope
 from crucible.models.frozen import Frozen

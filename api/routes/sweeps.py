@@ -8,11 +8,10 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field, model_validator
 
-from api.bodies import JsonBody
 from api.guard import Guard
 from api.openapi import problems
-from api.parameters import is_sweep_id, unknown_sweep
 from api.problems import Problem
+from api.requests import JsonBody, is_sweep_id, unknown_sweep
 from crucible.errors import ServiceUnavailable
 from crucible.ids import new_sweep_id
 from crucible.models import Counts, SweepReport
@@ -25,7 +24,7 @@ from crucible.verdict import MIN_EVALUATIONS
 from flows.prefect_client import start_parity_sweep
 
 CancelSweep = Callable[[str], Awaitable[None]]
-"""See ``flows.cancel.cancel_sweep``."""
+"""See ``flows.host.cancel_sweep``."""
 
 
 class SweepOrder(Frozen):

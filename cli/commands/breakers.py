@@ -8,8 +8,7 @@ from cli.exits import Json, show
 from cli.running import server_url
 from cli.terminal.style import plain_table
 from crucible.settings import BreakerSettings, Settings, load
-from tasks.resilience.breaker import BreakerState, breakers, connect_briefly
-from tasks.resilience.breakers import SHARED
+from tasks.resilience.breaker import SHARED, BreakerState, breakers, connect_briefly
 
 _COLOURS = {"closed": "green", "open": "red", "half-open": "yellow"}
 

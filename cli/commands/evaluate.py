@@ -9,7 +9,7 @@ from cli import foreground
 from cli.exits import Json, of_classification, show
 from cli.programs import Language, Stdin, read_evaluation
 from cli.sweeping import run_evaluation
-from cli.terminal.evaluate_view import render_comparison
+from cli.terminal.report_view import render_comparison
 from crucible.settings import Settings, load
 
 

@@ -10,12 +10,18 @@ from rich.console import Console
 
 from cli.exits import Exit, Json, show
 from cli.migration import on_store, operator, parse_rule
-from cli.terminal.gates_view import render_refusal
-from cli.terminal.rollout_view import render_change, render_log, render_moment, render_plan, render_status
+from cli.terminal.rollout_view import (
+    render_change,
+    render_log,
+    render_moment,
+    render_plan,
+    render_refusal,
+    render_status,
+)
 from crucible.errors import GateRefused, InputError
 from crucible.rollout.assessment import Assessment
-from crucible.rollout.plan import Moment, drive, plan
 from crucible.rollout.stage import Rollout, Stage
+from crucible.rollout.status import Moment, drive, plan
 from crucible.store.rollout import Change, RolloutStore
 
 app = typer.Typer(

@@ -15,8 +15,7 @@ from crucible.errors import InputError
 from crucible.settings import RetentionSettings, Settings, load
 from crucible.store.database import Database, parse, revisions
 from crucible.store.database import downgrade as take_back
-from crucible.store.measures import StoreInfo
-from crucible.store.retention import Pruned, prune
+from crucible.store.retention import Pruned, StoreInfo, prune
 from deployments.stack import read_state
 
 app = typer.Typer(help="See how large the store is, let the old go, take it back to an older version.")

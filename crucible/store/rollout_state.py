@@ -10,8 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.errors import RolloutConflict
 from crucible.models.frozen import Frozen
-from crucible.rollout.audit import GENESIS, AuditEntry, canonical, sealed
-from crucible.rollout.epoch import Epoch, EpochKey
+from crucible.rollout.epoch import GENESIS, AuditEntry, Epoch, EpochKey, canonical, sealed
 from crucible.rollout.stage import Rollout
 from crucible.store.encoding import decoded
 from crucible.store.tables import audit, epochs, evidence, retention, rollout

@@ -12,15 +12,13 @@ from crucible.models import Classification, Comparison, Counts, Evaluation, Obse
 from crucible.store import encoding, queries
 from crucible.store.database import Database, migrate, parse
 from crucible.store.duties import DutyStore
-from crucible.store.entering import enter_traffic, rooted
 from crucible.store.entries import LedgerRow, RunObservation, Settled, Submission, Timing, Work
 from crucible.store.keys import KeyStore, Repeatable, RequestStore, enter_request
 from crucible.store.listing import Listing, recorded
-from crucible.store.measures import StoreInfo, measured
 from crucible.store.ownership import OwnershipStore
-from crucible.store.retention import RetentionStore
+from crucible.store.retention import RetentionStore, StoreInfo, measured
 from crucible.store.rollout import RolloutStore
-from crucible.store.settlement import LedgerSettler
+from crucible.store.settlement import LedgerSettler, enter_traffic, rooted
 from crucible.store.spans import SpanStore
 from crucible.store.tables import evaluation_tags, evaluations, observations, sweep_tallies, sweeps
 from crucible.store.tally import Moves

@@ -15,8 +15,7 @@ from starlette.routing import Route
 from crucible.settings import ExecutorSettings
 from executors.executor import Executor
 from executors.service.answers import Answers
-from executors.service.batch import Lines, in_one_piece
-from executors.service.execution import Execution, in_trace, run_once
+from executors.service.batch import Execution, Lines, in_one_piece, in_trace, run_once
 from executors.service.metrics import Metrics
 from executors.service.orders import Problem, RefusedError, read, wants_lines
 from executors.service.queue import Drain, Queue

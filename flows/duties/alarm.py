@@ -9,14 +9,13 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from crucible.models.frozen import Frozen
-from crucible.rollout.audit import ITSELF, AuditEntry
+from crucible.rollout.epoch import ITSELF, AuditEntry
 from crucible.settings import BreakerSettings, WebhookSettings, load
 from crucible.store.rollout import RolloutStore
 from flows.duties.leases import Checkpoint
 from flows.notify import notify
 from tasks.events import EventKind, EventLog
-from tasks.resilience.breaker import breakers, connect_briefly
-from tasks.resilience.breakers import SHARED
+from tasks.resilience.breaker import SHARED, breakers, connect_briefly
 
 _TRIED_FOR = timedelta(days=1)
 _GRACE_S = 15.0

@@ -19,10 +19,10 @@ from tasks.background import BackgroundServices
 from tasks.cancellation import CancelWatch
 from tasks.claims import Claim, Claims, ClaimState
 from tasks.connections import connect, wait_until_there
+from tasks.leases import ServiceReports
 from tasks.legacy_leg.queue import LegacyQueue, decode
-from tasks.resilience.breakers import breakers_of_process
+from tasks.resilience.breaker import breakers_of_process
 from tasks.runner import run_one, show_nothing_yet
-from tasks.service_reports import ServiceReports
 from tasks.worker_process import (
     STOP_WITHIN_S,
     WorkerOptions,

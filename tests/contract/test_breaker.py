@@ -13,8 +13,7 @@ import pytest
 from crucible.errors import CircuitOpen, ExecutorUnavailable, InputError
 from crucible.settings import BreakerSettings
 from executors.client import ExecutorClient
-from tasks.resilience.breaker import Breaker, KeptCircuit, breakers, circuit_key
-from tasks.resilience.breakers import Breakers
+from tasks.resilience.breaker import Breaker, Breakers, KeptCircuit, breakers, circuit_key
 from tasks.resilience.circuit import Circuit
 from tests.support import breaker_worker
 from tests.support.breaker_worker import NAME, REFUSED

@@ -15,7 +15,7 @@ from crucible.store import Store, sqlite_url
 from flows.duties.alarm import Changes
 from tasks.background import BackgroundServices
 from tasks.events import EVENTS_KEY, EventLog
-from tasks.resilience.breakers import SHARED, breakers_of_process
+from tasks.resilience.breaker import SHARED, breakers_of_process
 from tests.support.duties import checkpoint_of
 from tests.support.traffic import at_stage
 from tests.support.valkey import Valkey, valkey

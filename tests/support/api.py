@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from api.access import Keyring
 from api.app import create_app
 from api.dashboard.board import Board
 from api.dashboard.mount import DashboardParts
@@ -18,10 +17,9 @@ from api.dashboard.session import Sessions
 from api.desk import Desk
 from api.feed import Feed
 from api.figures import Figures, Looks
-from api.guard import Guard
+from api.guard import Guard, Keyring, RateLimits
 from api.idempotency import Repeats
 from api.languages import Languages
-from api.limits import RateLimits
 from api.orders import Answers
 from api.readiness import Observer, Readiness
 from api.waiters import Waiters
@@ -65,12 +63,12 @@ class Flows:
             self._waiters.answer(each)
 
     async def cancel(self, evaluation_ids: Sequence[str]) -> None:
-        """As ``flows.cancel.cancel_evaluations`` does, where no leg runs anything."""
+        """As ``flows.host.cancel_evaluations`` does, where no leg runs anything."""
         evaluations = await self._store.load(evaluation_ids)
         await self._store.settle([cancelled(evaluation_id, each) for evaluation_id, each in evaluations])
 
     async def cancel_sweep(self, sweep_id: str) -> None:
-        """As ``flows.cancel.cancel_sweep`` does."""
+        """As ``flows.host.cancel_sweep`` does."""
         await self.cancel(await self._store.unsettled(sweep_id, 100))
 
 

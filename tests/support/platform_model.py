@@ -17,7 +17,7 @@ from crucible.settings import CelerySettings, LegacySettings
 from tasks.celery_leg.app import broker_keys, broker_priority, queue_keys
 from tasks.celery_leg.message import ID_PATTERN, arguments
 from tasks.celery_leg.message import decode as decode_message
-from tasks.celery_leg.undeliverable import Undeliverable
+from tasks.celery_leg.worker import Undeliverable
 from tasks.claims import Claim, Claims, ClaimState, Terms, claim_key, done_key, mark_key
 from tasks.dead_letters import DeadLetters
 from tasks.dispatch import Dispatch, Run

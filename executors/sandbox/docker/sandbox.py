@@ -15,9 +15,9 @@ from executors.sandbox.docker.daemon import connected, unreachable
 from executors.sandbox.docker.pool import Pool
 from executors.sandbox.interface import Program, Stage
 from executors.sandbox.orders import Ran
-from executors.sandbox.supervision.account import KERNEL_BYTES
 from executors.sandbox.supervision.files import File
 from executors.sandbox.supervision.forbidden import DENIED
+from executors.sandbox.supervision.supervisor import KERNEL_BYTES
 from executors.sandbox.watched import WatchedSandbox, overdue_s
 
 _TRIED = ("ptrace", "mount", "unshare", "keyctl", "bpf", "io_uring_setup", "perf_event_open", "userfaultfd")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from api.bodies import MAX_BODY_BYTES
+from api.requests import MAX_BODY_BYTES
 from flows.batching import MOST_WAITING
 from tests.support.api import KEY, Api
 from tests.support.ledger import comparison, evaluation, sweep_of

@@ -2,8 +2,8 @@
 
 from crucible.errors import GateRefused, RolloutConflict
 from crucible.rollout.assessment import Assessment
-from crucible.rollout.plan import Moment, drive, next_step
 from crucible.rollout.stage import Rollout, Stage
+from crucible.rollout.status import Moment, drive, next_step
 from tests.support.epochs import SETTINGS
 
 REFUSED = Assessment(gates=())

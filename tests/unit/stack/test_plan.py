@@ -11,7 +11,7 @@ from stat import S_IMODE
 import pytest
 from pydantic import SecretStr
 
-from api.bodies import MAX_BODY_BYTES
+from api.requests import MAX_BODY_BYTES
 from crucible.errors import SettingsError
 from crucible.settings import Settings
 from deployments.stack.home import Home, ServiceState

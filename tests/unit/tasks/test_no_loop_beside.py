@@ -13,7 +13,7 @@ STARTERS = {"create_task", "ensure_future", "Thread", "Timer", "start_new_thread
 ALLOWED = {
     "api/server.py serve": "the server itself: the process ends with it",
     "cli/foreground.py run": "one command; the main thread waits for it and raises what it raises",
-    "cli/hosting.py watched": "one flow; the command waits for it",
+    "cli/sweeping.py watched": "one flow; the command waits for it",
     "deployments/stack/supervisor.py Supervisor.start": "start waits for these, and fails with them",
     "deployments/stack/supervisor.py seen_through": "one piece of work; the caller waits for it",
     "executors/run_once.py _ended_by_signals": "one program; the caller waits for it",
