@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,20 +29,17 @@ from prefect.schedules import Cron
 from prefect.settings import PREFECT_WORKER_QUERY_SECONDS, temporary_settings
 from prefect.types.entrypoint import EntrypointType
 
-from crucible.errors import CrucibleError, InputError, ServiceUnavailable, SettingsError
-from crucible.logging import configure_logging
+from crucible.errors import ServiceUnavailable, SettingsError
 from crucible.report.words import many
 from crucible.settings import ScheduleSettings, Settings, load
 from crucible.telemetry.metrics import metrics_served
-from crucible.telemetry.process import api_of_process, tracing
 from flows.controller import embedded_controller
 from flows.corpora import BUNDLED
-from flows.embedding import is_controller
-from flows.endings import block_endings, call_on_ending
 from flows.evaluate import evaluate
 from flows.host import FlowHost, flow_host
-from flows.options import FlowOptions, flow_options
+from flows.options import flow_options
 from flows.prefect_client import prefect_client, prefect_session
+from flows.process import call_on_ending, is_controller, run_process, say_ready
 from flows.program import evaluate_program
 from flows.rollout import rollout
 from flows.sweep import parity_sweep
@@ -139,49 +137,32 @@ def _absolute(corpora: Iterable[str]) -> list[str]:
     return [name if name == BUNDLED else str(Path(name).absolute()) for name in corpora]
 
 
-READY_LINE = "CRUCIBLE_READY"
-
 _PROCESS = "flows"
 
 _PREFECT_WITHIN_S = 60.0
 _LOOK_EVERY_S = 0.2
 _LEAVE_WITHIN_S = 8.0
-_EXIT_BAD_INPUT = 2
-_EXIT_FAULT = 4
 
 
 def main() -> int:
-    """Serve until SIGTERM; exit 2 on a setting that cannot be used, 4 when a needed server is away."""
-    block_endings()
-    configure_logging(service=_PROCESS)
-    with_controller = is_controller(__doc__)
-    try:
-        settings = load(ScheduleSettings)
-        options = flow_options(load(Settings))
-        with (
-            metrics_served(),
-            tracing(_PROCESS, api_of_process()),
-            temporary_settings({PREFECT_WORKER_QUERY_SECONDS: settings.poll_s}),
-        ):
-            asyncio.run(_serve(options, settings, with_controller=with_controller))
-    except CrucibleError as error:
-        sys.stderr.write(f"{error}\n")
-        return _EXIT_BAD_INPUT if isinstance(error, InputError) else _EXIT_FAULT
-    return 0
+    """Serve until SIGTERM; exits as ``run_process`` says."""
+    return run_process(_PROCESS, partial(_serve, with_controller=is_controller(__doc__)))
 
 
-async def _serve(options: FlowOptions, settings: ScheduleSettings, *, with_controller: bool) -> None:
+async def _serve(*, with_controller: bool) -> None:
     """Run what is started or due until SIGTERM; what is under way is cancelled then, and settled."""
     stopping = asyncio.Event()
+    settings, options = load(ScheduleSettings), flow_options(load(Settings))
     call_on_ending(stopping.set)
-    async with (
-        prefect_session(),
-        embedded_controller(options.endpoints, stopping) if with_controller else nullcontext(),
-        flow_host(options.endpoints, _PROCESS) as host,
-        prefect_client() as client,
-    ):
-        if await _prefect_answers(client, stopping):
-            await _work(WarmWorker(host, await _offered(client, settings)), host, stopping)
+    with metrics_served(), temporary_settings({PREFECT_WORKER_QUERY_SECONDS: settings.poll_s}):
+        async with (
+            prefect_session(),
+            embedded_controller(options.endpoints, stopping) if with_controller else nullcontext(),
+            flow_host(options.endpoints, _PROCESS) as host,
+            prefect_client() as client,
+        ):
+            if await _prefect_answers(client, stopping):
+                await _work(WarmWorker(host, await _offered(client, settings)), host, stopping)
 
 
 async def _prefect_answers(client: PrefectClient, stopping: asyncio.Event) -> bool:
@@ -231,7 +212,7 @@ async def _work(worker: WarmWorker, host: FlowHost, stopping: asyncio.Event) -> 
     """Have ``worker`` work until it is to stop; raises what ends it before."""
     worker.open()
     working, told = (
-        asyncio.create_task(worker.start(printer=_say_ready)),
+        asyncio.create_task(worker.start(printer=_say_started)),
         asyncio.create_task(stopping.wait()),
     )
     await asyncio.wait({working, told}, return_when=asyncio.FIRST_COMPLETED)
@@ -245,10 +226,10 @@ async def _work(worker: WarmWorker, host: FlowHost, stopping: asyncio.Event) -> 
     await asyncio.gather(working, return_exceptions=stopping.is_set())
 
 
-def _say_ready(said: str) -> None:
+def _say_started(said: str) -> None:
     # The worker says that it has started, and later that it has stopped: nobody looks for the line then.
-    sys.stdout.write(f"{said}\n{READY_LINE}\n")
-    sys.stdout.flush()
+    sys.stdout.write(f"{said}\n")
+    say_ready()
 
 
 if __name__ == "__main__":
