@@ -6,10 +6,10 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from api.entrance import Entrance
-from api.languages import Languages
 from api.load import Pace, Shedding
 from api.orders import Answers, EvaluationState, Order
 from api.problems import Problem, misfit
+from api.readiness import Languages
 from api.waiters import Waiters
 from crucible.settings import ShedSettings, load
 from crucible.store import Repeatable, Store, Submission, Ticket

@@ -7,7 +7,7 @@ import orjson
 from pydantic import Field, ValidationError
 
 from api.problems import misfit
-from crucible.corpus_faults import first_fault
+from crucible.corpus import first_fault
 from crucible.ids import new_evaluation_id, new_evaluation_ids
 from crucible.models import Classification, Comparison, Evaluation, Leg
 from crucible.models.frozen import Frozen

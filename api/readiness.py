@@ -1,8 +1,8 @@
-"""Whether everything the API stands on answers and takes work now, and whether all processes do theirs."""
+"""Whether all that the API stands on answers, whether processes do their work, and what they can run."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
@@ -10,12 +10,14 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
+import structlog
 from redis.asyncio import Redis
 
-from crucible.errors import PlatformError, ServiceUnavailable
+from crucible.errors import ExecutorUnavailable, PlatformError, ServiceUnavailable
 from crucible.models import Leg
 from crucible.settings import BreakerSettings, CelerySettings, LegacySettings, load
 from crucible.store import Store
+from executors.client import ExecutorClient
 from flows.host import Endpoints
 from tasks.connections import connect_async
 from tasks.depths import Depths, celery_depths, legacy_depths
@@ -202,3 +204,48 @@ async def _or_none(question: Awaitable[T]) -> T | None:
         async with asyncio.timeout(2 * _STANDING_WITHIN_S):
             return await question
     return None
+
+
+_ASK_S = 3.0
+_ASK_AGAIN_AFTER_S = 10.0
+
+
+class Languages:
+    """What executors said last. They are asked again when a language is wanted that they did not name."""
+
+    def __init__(self, executor_urls: Sequence[str], token: str) -> None:
+        self._clients = [ExecutorClient([url], token, _ASK_S, 1) for url in executor_urls]
+        self._known: frozenset[str] | None = None
+        self._asked_at = 0.0
+        self._lock = asyncio.Lock()
+
+    def close(self) -> None:
+        """Close the connections to the executors."""
+        for client in self._clients:
+            client.close()
+
+    async def with_all_of(self, wanted: Iterable[str]) -> frozenset[str]:
+        """The languages that can be run; executors are asked first unless all of ``wanted`` are known.
+
+        Raises ``ExecutorUnavailable`` while they have never all answered.
+        """
+        wanted = frozenset(wanted)
+        if self._known is None or not wanted <= self._known:
+            async with self._lock:
+                if self._known is None or not self._is_fresh():
+                    await self._ask()
+        return self._known or frozenset()
+
+    async def _ask(self) -> None:
+        try:
+            answers = await asyncio.gather(*(asyncio.to_thread(client.languages) for client in self._clients))
+        except ExecutorUnavailable as error:
+            if self._known is None:
+                raise
+            structlog.get_logger().warning("languages not asked", reason=str(error))
+        else:
+            self._known = frozenset.intersection(*map(frozenset, answers))
+        self._asked_at = time.monotonic()
+
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._asked_at < _ASK_AGAIN_AFTER_S

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect
 
 from api.problems import Problem, misfit
-from crucible.corpus_faults import shortened, shown
+from crucible.corpus import shortened, shown
 from crucible.models.evaluation import MAX_PROGRAM_BYTES
 
 Known = Mapping[Callable[..., Any], frozenset[str]]

@@ -17,10 +17,9 @@ from api.feed import Feed
 from api.figures import Figures, Looks
 from api.guard import Guard, Keyring, RateLimits
 from api.idempotency import Repeats
-from api.languages import Languages
 from api.options import ApiOptions
 from api.orders import Answers
-from api.readiness import Observer, Readiness
+from api.readiness import Languages, Observer, Readiness
 from api.routes.sweeps import CancelSweep
 from api.waiters import CompletedElsewhere, Waiters
 from crucible.errors import PlatformError
@@ -36,8 +35,8 @@ from crucible.store import Store
 from flows.batching import flow_runs_batched
 from flows.controller import embedded_controller
 from flows.duties.epochs import Epochs
+from flows.flow_runs import prefect_session
 from flows.host import FlowHost, cancel_evaluations, cancel_sweep, flow_host
-from flows.prefect_client import prefect_session
 from tasks.connections import connect
 from tasks.dead_letters import DeadLetters
 from tasks.depths import QueueAges

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from bench.corpus import settled
+from bench.measure import settled
 from bench.store_fill import BIG_SWEEP, OPEN, Filling
 from crucible.ids import new_evaluation_ids
 from crucible.models import Classification, Evaluation

@@ -15,9 +15,9 @@ from flows.batching import flow_runs_batched
 from flows.duties.catalogue import all_duties
 from flows.duties.leases import Duty, DutyLeases
 from flows.duties.reruns import Confirmation
+from flows.flow_runs import prefect_session
 from flows.host import Endpoints, flow_host
 from flows.options import flow_options
-from flows.prefect_client import prefect_session
 from flows.process import call_on_ending, run_process, say_ready
 from tasks.background import BackgroundService
 from tasks.events import EventReader

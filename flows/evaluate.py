@@ -25,9 +25,8 @@ from crucible.models import Classification
 from crucible.store import Ticket
 from deployments.prefect_private.client import run_flow_run
 from flows.artifacts import evaluation_page
-from flows.flow_runs import unless_cancelled
+from flows.flow_runs import prefect_client, unless_cancelled
 from flows.host import FlowHost, cancel_evaluations, current_host, settle_cancelled
-from flows.prefect_client import prefect_client
 from tasks.batch import Batch
 from tasks.steps import compare_legs, run_on_celery, run_on_legacy, take_over
 

@@ -36,9 +36,9 @@ from crucible.telemetry.metrics import metrics_served
 from flows.controller import embedded_controller
 from flows.corpora import BUNDLED
 from flows.evaluate import evaluate
+from flows.flow_runs import prefect_client, prefect_session
 from flows.host import FlowHost, flow_host
 from flows.options import flow_options
-from flows.prefect_client import prefect_client, prefect_session
 from flows.process import call_on_ending, is_controller, run_process, say_ready
 from flows.program import evaluate_program
 from flows.rollout import rollout

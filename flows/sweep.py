@@ -31,7 +31,7 @@ from flows.artifacts import publish_artifacts, publish_verdict
 from flows.confirm import confirm_mismatches
 from flows.corpora import BUNDLED, corpus_files, write_recorded
 from flows.evaluate import evaluated
-from flows.flow_runs import is_passing_fault, unless_cancelled
+from flows.flow_runs import announced_sweep_id, is_passing_fault, unless_cancelled
 from flows.forms import (
     Corpora,
     IgnoreExpectations,
@@ -45,7 +45,6 @@ from flows.host import FlowHost, Tracker, current_host, settle_cancelled_sweep, 
 from flows.notify import notify
 from flows.options import FlowOptions, flow_options
 from flows.outcome import Outcome, SweepRequest, report_on
-from flows.prefect_client import announced_sweep_id
 from tasks.events import EventKind
 
 

@@ -1,10 +1,11 @@
-"""How much waits in the queues of both legs, by priority, and for how long."""
+"""How much waits in the queues of both legs, and for how long; and how what has waited long rises."""
 
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import redis
 import redis.asyncio
 
 from crucible.models import Leg
@@ -15,6 +16,7 @@ from tasks.dead_letters import letter_keys
 from tasks.dispatch import ENQUEUED_AT
 from tasks.legacy_leg import queue as legacy_queue
 from tasks.scripts import signatures
+from tasks.scripts.signatures import ListEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +90,41 @@ async def _oldest_s(client: redis.asyncio.Redis, keys: Sequence[str], first_in_l
     ask = signatures.oldest.on_loop(client)
     since_ms = await ask(queues=keys, place=first_in_line, text_before=f'"{ENQUEUED_AT}":')
     return max(0.0, time.time() - since_ms / 1000) if since_ms else 0.0
+
+
+_LOOKS_IN_A_PERIOD = 10
+_LONGEST_PAUSE_S = 1.0
+_NOT_YET = -1
+
+
+class Aging:
+    """The queues of one leg, most urgent first, in which what has waited for ``period_s`` rises by one.
+
+    At a tick, of the first ``rising`` of each queue those that were among the first at the tick before go to
+    the end of the next one, in their order. They stay there until they are taken or have waited for another
+    period, and no others follow as long: so what rose never is more of a queue than ``rising``. Nothing is
+    lost or doubled by that, whoever takes, sends or withdraws meanwhile.
+    """
+
+    def __init__(
+        self, client: redis.Redis, queues: Sequence[str], head: ListEnd, rising: int, period_s: float
+    ) -> None:
+        self._queues, self._head, self._rising, self._period_s = queues, head, rising, period_s
+        self._age = signatures.age.on(client)
+        self.look_every_s = min(period_s / _LOOKS_IN_A_PERIOD, _LONGEST_PAUSE_S)
+
+    def tick(self) -> int | None:
+        """Lets rise what has waited; returns how many, or null where the last tick is less than a period ago.
+
+        Whoever ticks the same queues shares the ticks. Raises ``ServiceUnavailable``.
+        """
+        memory = f"crucible:aging:{self._queues[0]}"
+        risen = self._age(
+            lock=f"{memory}:lock",
+            memory=memory,
+            queues=self._queues,
+            period_ms=int(self._period_s * 1000),
+            rising=self._rising,
+            head=self._head,
+        )
+        return None if risen == _NOT_YET else risen

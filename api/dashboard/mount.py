@@ -12,10 +12,9 @@ from starlette.types import ASGIApp
 
 from api.dashboard.board import Board
 from api.dashboard.evaluations import evaluations_pages, sweeps_pages
-from api.dashboard.pages import migration_pages, pages_router
+from api.dashboard.pages import migration_pages, pages_router, stream_router
 from api.dashboard.rendering import Elsewhere, Pages
 from api.dashboard.session import Sessions, SignedOut, signing_in_router
-from api.dashboard.stream import stream_router
 from api.desk import Desk
 from api.feed import Feed
 from api.guard import Guard

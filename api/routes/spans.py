@@ -12,7 +12,7 @@ from api.guard import Guard
 from api.openapi import problems
 from api.problems import Problem
 from api.requests import Intake, is_evaluation_id, unknown_evaluation
-from crucible.corpus_faults import shortened
+from crucible.corpus import shortened
 from crucible.models.access import Scope
 from crucible.models.frozen import Frozen
 from crucible.store import LedgerRow, Store

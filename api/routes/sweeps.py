@@ -21,7 +21,7 @@ from crucible.report.svg import latency_svg
 from crucible.store import Store
 from crucible.store.ownership import CANCELLED
 from crucible.verdict import MIN_EVALUATIONS
-from flows.prefect_client import start_parity_sweep
+from flows.flow_runs import start_parity_sweep
 
 CancelSweep = Callable[[str], Awaitable[None]]
 """See ``flows.host.cancel_sweep``."""

@@ -8,7 +8,7 @@ from cli import foreground
 from cli.exits import Json, show
 from cli.letters import LetterBox, Opened, letter_box
 from cli.migration import on_store
-from cli.replaying import Replayed, replayed
+from cli.sweeping import Replayed, replayed
 from cli.terminal.letters_view import letter_document, letters_table, render_letter, whole_document
 from crucible.errors import InputError
 from crucible.models import Leg

@@ -6,9 +6,9 @@ Settling and verifying both go through here, so that they cannot drift apart.
 import math
 from typing import Any, NamedTuple
 
+from crucible.compare import MutantKind, is_caught, mutant_for
 from crucible.evidence import Detector
 from crucible.models import Classification, Comparison, Evaluation, Observation
-from crucible.mutants import MutantKind, is_caught, mutant_for
 from crucible.rollout.epoch import Epoch, EpochKey
 from crucible.rollout.stage import Route, is_critical
 

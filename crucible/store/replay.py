@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crucible.compare import compare
+from crucible.compare import MutantKind, compare
 from crucible.confirm import confirmed
 from crucible.evidence import Detector
 from crucible.models import Classification, Comparison
-from crucible.mutants import MutantKind
 from crucible.rollout.assessment import ALL, Assessment, EpochInputs
 from crucible.rollout.epoch import AuditEntry, Epoch, broken_links, canonical
 from crucible.rollout.gates import assess

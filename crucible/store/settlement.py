@@ -13,9 +13,9 @@ from opentelemetry.trace import Span
 from sqlalchemy import Row, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from crucible.compare import MutantKind
 from crucible.evidence import Detector
 from crucible.models import LEGS, Classification, Comparison
-from crucible.mutants import MutantKind
 from crucible.rollout.epoch import ITSELF, Epoch, strata_of
 from crucible.rollout.stage import (
     Rollout,

@@ -11,11 +11,10 @@ from crucible.errors import StoreError
 from crucible.models import Classification, Comparison, Counts, Evaluation, Observation, SweepReport
 from crucible.store import encoding, queries
 from crucible.store.database import Database, migrate, parse
-from crucible.store.duties import DutyStore
 from crucible.store.entries import LedgerRow, RunObservation, Settled, Submission, Timing, Work
 from crucible.store.keys import KeyStore, Repeatable, RequestStore, enter_request
 from crucible.store.listing import Listing, recorded
-from crucible.store.ownership import OwnershipStore
+from crucible.store.ownership import DutyStore, OwnershipStore
 from crucible.store.retention import RetentionStore, StoreInfo, measured
 from crucible.store.rollout import RolloutStore
 from crucible.store.settlement import LedgerSettler, enter_traffic, rooted

@@ -3,8 +3,8 @@
 Nothing of it outlives the process that started it.
 """
 
+from deployments.stack.environment import prefect_client_environment
 from deployments.stack.home import Home, ServiceState, ServiceStatus, StackState, read_state
-from deployments.stack.prefect_environment import prefect_client_environment
 from deployments.stack.running import attach, running_stack, serve_stack, start_detached, stop_stack
 
 __all__ = [

@@ -6,9 +6,9 @@ import structlog
 
 from crucible.models import Leg
 from crucible.settings import CelerySettings, LegacySettings, QueueSettings, load
-from tasks.aging import Aging
 from tasks.celery_leg.app import queue_keys as celery_queues
 from tasks.connections import connect
+from tasks.depths import Aging
 from tasks.legacy_leg.queue import queue_keys as legacy_queues
 
 

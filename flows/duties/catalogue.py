@@ -12,9 +12,8 @@ from flows.duties.alarm import Alarm, Changes
 from flows.duties.epochs import Epochs
 from flows.duties.janitor import AbandonedFlowRuns, Janitor
 from flows.duties.leases import Checkpoint, Duty
-from flows.duties.reruns import Confirmation, NoiseSampler
+from flows.duties.reruns import Confirmation, NoiseSampler, Sentinels
 from flows.duties.retention import Retention, SpanRetention
-from flows.duties.sentinels import Sentinels
 from flows.host import Endpoints, FlowHost
 from tasks.events import EventReader
 

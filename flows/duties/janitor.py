@@ -17,8 +17,8 @@ from prefect.states import Crashed
 
 from crucible.errors import ServiceUnavailable
 from crucible.store import Owner, Ticket
+from flows.flow_runs import prefect_client
 from flows.host import FlowHost, host_tag
-from flows.prefect_client import prefect_client
 from flows.worker import POOL
 from tasks.leases import Departed
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from crucible.errors import PlatformError
-from crucible.store.duties import DutyStore
+from crucible.store.ownership import DutyStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,22 @@
-"""Has evaluations run again: mismatches, until each is confirmed or known as noise, and some by lot."""
+"""Has evaluations run again: mismatches until each is confirmed or noise, some by lot, and sentinels."""
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import orjson
 import structlog
 
 from crucible.compare import answer
+from crucible.ids import new_evaluation_id
 from crucible.models import Classification, Comparison, Observation
-from crucible.rollout.stage import is_within
-from crucible.store import NOISE_RUN, Work
+from crucible.rollout.stage import Stage, is_within
+from crucible.store import NOISE_RUN, Store, Submission, Ticket, Work
 from flows.confirm import confirm
+from flows.duties.janitor import Queue
 from flows.duties.leases import Checkpoint
 from flows.host import FlowHost
 from tasks.background import BackgroundService
@@ -204,3 +207,38 @@ async def _on_legacy(host: FlowHost, work: Sequence[Work]) -> list[tuple[Work, O
     ]
     await host.exchange.ask("legacy", dispatches, receive)
     return found
+
+
+class Sentinels:
+    """At stage ``celery`` sends one sentinel every ``sentinel_every_s`` seconds.
+
+    The checkpoint is the time of the last one. Intervals are off by what clocks of controllers differ.
+    """
+
+    def __init__(self, store: Store, queue: Queue, checkpoint: Checkpoint) -> None:
+        self._store, self._queue, self._checkpoint = store, queue, checkpoint
+
+    async def round(self) -> None:
+        """Send a sentinel if one is due and there is room for it. Raises as ``Store`` does."""
+        if (await self._store.rollout.state()).stage is not Stage.CELERY:
+            return
+        now, last = datetime.now(UTC), await self._checkpoint.read()
+        every_s = (await self._store.rollout.epoch()).key.policy.sentinel_every_s
+        if last is not None and abs((now - datetime.fromisoformat(last)).total_seconds()) < every_s:
+            return
+        # Noted first: a controller that ends in between leaves one out, and none is sent twice.
+        if await self._checkpoint.save(now.isoformat()):
+            await self._send()
+
+    async def _send(self) -> None:
+        reference = await self._store.rollout.random_reference()
+        if reference is None:
+            structlog.get_logger().warning(
+                "no sentinel sent", reason="no evaluation is recorded that matched"
+            )
+            return
+        ((_, evaluation),) = await self._store.load([reference])
+        new_id = new_evaluation_id()
+        await self._store.submit([Submission(new_id, evaluation, is_traffic=True, reference=reference)])
+        if self._queue.reserve(1):
+            self._queue.put([Ticket(new_id, evaluation.id)])

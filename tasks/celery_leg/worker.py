@@ -34,7 +34,7 @@ from tasks.dead_letters import LETTERS_KEPT, letter_keys
 from tasks.dispatch import ENQUEUED_AT, traced
 from tasks.leases import ServiceReports
 from tasks.resilience.breaker import breakers_of_process
-from tasks.resilience.parking import Parking
+from tasks.resilience.sending import Parking
 from tasks.runner import Executor, run_one, show_nothing_yet
 from tasks.scripts import signatures
 from tasks.worker_process import (

@@ -19,9 +19,8 @@ from api.feed import Feed
 from api.figures import Figures, Looks
 from api.guard import Guard, Keyring, RateLimits
 from api.idempotency import Repeats
-from api.languages import Languages
 from api.orders import Answers
-from api.readiness import Observer, Readiness
+from api.readiness import Languages, Observer, Readiness
 from api.waiters import Waiters
 from api.wiring import Parts
 from crucible.ids import new_key_id

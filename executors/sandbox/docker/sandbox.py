@@ -16,7 +16,7 @@ from executors.sandbox.docker.pool import Pool
 from executors.sandbox.interface import Program, Stage
 from executors.sandbox.orders import Ran
 from executors.sandbox.supervision.files import File
-from executors.sandbox.supervision.forbidden import DENIED
+from executors.sandbox.supervision.seccomp import DENIED
 from executors.sandbox.supervision.supervisor import KERNEL_BYTES
 from executors.sandbox.watched import WatchedSandbox, overdue_s
 

@@ -7,8 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from api.languages import Languages
-from api.readiness import Readiness
+from api.readiness import Languages, Readiness
 from crucible.store import Store
 from flows.host import Endpoints
 from tasks.background import BackgroundServices

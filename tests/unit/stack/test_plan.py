@@ -14,11 +14,11 @@ from pydantic import SecretStr
 from api.requests import MAX_BODY_BYTES
 from crucible.errors import SettingsError
 from crucible.settings import Settings
+from deployments.stack.environment import prefect_client_environment
 from deployments.stack.home import Home, ServiceState
 from deployments.stack.parts import without_password
 from deployments.stack.plan import Plan, plan_passing_stack, plan_stack
 from deployments.stack.ports import choose_ports
-from deployments.stack.prefect_environment import prefect_client_environment
 from deployments.stack.service import ServiceSpec
 
 EVERYTHING = {
