@@ -1,4 +1,9 @@
-"""The guard before every endpoint: who may do what, and how often."""
+"""The guard before every endpoint: who may do what, and how often.
+
+Requests and wrong keys are counted in Redis, by all API processes together. A count there costs the API 0.1
+to 0.2 ms of CPU time (measured on two cores; a submission costs some ten times that), so nothing cleverer is
+done.
+"""
 
 import asyncio
 import hmac

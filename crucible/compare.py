@@ -1,4 +1,9 @@
-"""The comparison of two observations, byte for byte, but for what rules overlook. Pure and symmetric."""
+"""The comparison of two observations, byte for byte, but for what rules overlook. Pure and symmetric.
+
+Faults are planted in copies of what was observed, to see that the comparison still notices. Each fault is the
+smallest of its kind. None can be hidden by a rule: rules change streams alone and keep the number of their
+words and line feeds (``crucible.normalise``); each fault in a stream changes one of the two.
+"""
 
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence

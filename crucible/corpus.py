@@ -2,6 +2,9 @@
 
 A corpus is read twice by a sweep: ``validate`` goes over all of it before anything is enqueued,
 then ``read`` hands out one line after the other. Neither holds more than a line in memory.
+
+What is wrong with a line is said in plain words. Only lines that were refused come there, so clarity goes
+before speed.
 """
 
 import codecs

@@ -1,4 +1,12 @@
-"""A queue of evaluations that flow runs are started for, and those that nobody has in hand any more."""
+"""A queue of evaluations that flow runs are started for, and those that nobody has in hand any more.
+
+What arrives while a flow run is being started joins the next. That is how databases commit. What comes alone
+waits for nobody. Under load the cost of a flow run, some 0.4 seconds of CPU time with Prefect's server, is
+shared: the more are under way, the longer the next waits for company, unless there is enough of it already.
+
+Nobody has an evaluation in hand any more when its flow run failed, or its submission was written although its
+answer got lost. Only the process that owns it can tell it from those that wait in its queue.
+"""
 
 import asyncio
 import time

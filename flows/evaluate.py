@@ -2,6 +2,9 @@
 
 A batch of one is the interactive case; a sweep sends larger ones, so that a flow run's own cost is
 paid once for many evaluations.
+
+For evaluations that somebody waits for, the legs are asked while Prefect gets to know of their flow run: to
+begin a flow run takes Prefect longer than both legs take to answer a small program.
 """
 
 import asyncio

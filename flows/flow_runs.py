@@ -1,6 +1,10 @@
 """The flow runs under way in this process, each of which can be cancelled by itself.
 
 Prefect cancels the runs of its own runners and workers; those inside a process of ours nobody else stops.
+
+Flow runs that fail by the platform's fault are begun again: Prefect was away, or the store was full. That is
+safe at any moment. The runs keep their ids, the legs keep their answers until those are in the ledger, and
+what is settled stays as it is.
 """
 
 import asyncio

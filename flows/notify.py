@@ -1,4 +1,9 @@
-"""Tells somebody elsewhere what was found: a signed JSON document, posted until it is taken."""
+"""Tells somebody elsewhere what was found: a signed JSON document, posted until it is taken.
+
+It goes to an address that was looked at before it is connected to. A name may lead anywhere, and elsewhere a
+moment later. So it is resolved here, once for each try, and what is connected to is the address that was
+found fit, not the name.
+"""
 
 import asyncio
 import socket

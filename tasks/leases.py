@@ -1,4 +1,10 @@
-"""Which processes live, and how their background services are: leases and reports in Redis."""
+"""Which processes live, and how their background services are: leases and reports in Redis.
+
+Keys, in the Redis of the replies: ``crucible:host:{owner}`` ends soon after a flow host stops renewing it.
+Nothing rests on them but who goes on with what is open: a host that was taken for dead and comes back answers
+late, which changes nothing. ``crucible:services`` is the set of processes, ``crucible:services:{process}``
+the latest report of one, which ends by itself soon after its process stops renewing it.
+"""
 
 import contextlib
 import os

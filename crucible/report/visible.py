@@ -2,6 +2,9 @@
 
 The mapping is one to one, so two texts look the same only where the bytes are the same (lookalike
 letters aside): a character used here as a mark is itself escaped when a program prints it.
+
+Of a diff only the window between the first and the last differing line is compared, and of that only as much
+as can be shown: difflib takes quadratic time, finding the window does not.
 """
 
 import re

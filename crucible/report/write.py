@@ -1,4 +1,8 @@
-"""The three files of a report."""
+"""The three files of a report.
+
+The JUnit suite's numbers are those of the ledger. Only the comparisons worth reading are listed as test
+cases, so a sweep of a million evaluations stays a small file.
+"""
 
 from pathlib import Path
 from secrets import token_hex

@@ -1,4 +1,9 @@
-"""Values to rows and back. Only observations repeat in their JSON what columns beside it say."""
+"""Values to rows and back. Only observations repeat in their JSON what columns beside it say.
+
+Observations: what is large is compressed, and what both legs printed is kept once. Small ones stay plain
+JSON. A packed one begins with ``z:``, followed by compressed JSON in base 64. One with ``as_legacy`` has no
+output of its own, but that of legacy's observation of the same run.
+"""
 
 import zlib
 from base64 import b64decode, b64encode

@@ -1,4 +1,9 @@
-"""Who has what in hand: owners of evaluations and sweeps, and leases of duties."""
+"""Who has what in hand: owners of evaluations and sweeps, and leases of duties.
+
+An owner is a flow host. Whether it lives is not known here; taking from one that does is harmless, since
+whoever settles an evaluation first settles it. Leases of duties begin and end by the database's clock, so
+that clocks of controllers need not agree.
+"""
 
 from collections.abc import Collection
 from datetime import UTC, datetime

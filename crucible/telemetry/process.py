@@ -1,4 +1,9 @@
-"""The tracing of one process: made once, when it starts, and closed when it ends."""
+"""The tracing of one process: made once, when it starts, and closed when it ends.
+
+Spans go to collectors that take OTLP over HTTP: the API, which keeps them, and any other that is named.
+Nothing waits for a collector. What it does not take, and what there is no room for meanwhile, is lost and
+counted.
+"""
 
 import logging
 import os

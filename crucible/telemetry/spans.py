@@ -1,4 +1,9 @@
-"""Making spans. Where nothing is recorded, each of these does next to nothing."""
+"""Making spans. Where nothing is recorded, each of these does next to nothing.
+
+W3C trace context travels as text in the ledger, in payloads and in headers. A trace that is not sampled
+travels too, so that log lines of one evaluation can be found together; its flags say that nobody records
+spans of it.
+"""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager

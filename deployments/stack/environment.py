@@ -1,4 +1,7 @@
-"""What the processes of the stack see of the user's environment."""
+"""What the processes of the stack see of the user's environment.
+
+The user's own Prefect profile is neither read nor written: home and profiles are this stack's.
+"""
 
 import os
 import re

@@ -1,4 +1,8 @@
-"""Breakers in front of dependencies, and their circuits, which all processes share."""
+"""Breakers in front of dependencies, and their circuits, which all processes share.
+
+Circuits are kept in the Redis of claims and replies by its clock: ``crucible:breaker:{dependency}:circuit``
+is the text of a ``Circuit``.
+"""
 
 import random
 import threading

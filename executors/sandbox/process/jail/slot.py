@@ -4,6 +4,9 @@ Started by the service as ``python -I -S`` with one end of a socket pair and its
 For each program the slot runs a cell in fresh PID, mount and IPC namespaces, which answers the service
 itself; the slot takes the next order when those namespaces are gone. It ends when the service closes
 the socket, and when a cell did not end by itself.
+
+A cell is PID 1 of one program's namespaces: it furnishes them, runs the program, reports, and is gone. It
+cannot be signalled or traced from inside: it is PID 1, not dumpable, and ptrace is filtered.
 """
 
 import json
