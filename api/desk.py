@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 from api.entrance import Entrance
 from api.load import Pace, Shedding
-from api.orders import Answers, EvaluationState, Order
+from api.orders import Answers, EvaluationState, Order, Waiters
 from api.problems import Problem, misfit
 from api.readiness import Languages
-from api.waiters import Waiters
 from crucible.settings import ShedSettings, load
 from crucible.store import Repeatable, Store, Submission, Ticket
 from crucible.telemetry.spans import here

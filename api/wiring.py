@@ -18,10 +18,9 @@ from api.figures import Figures, Looks
 from api.guard import Guard, Keyring, RateLimits
 from api.idempotency import Repeats
 from api.options import ApiOptions
-from api.orders import Answers
+from api.orders import Answers, CompletedElsewhere, Waiters
 from api.readiness import Languages, Observer, Readiness
 from api.routes.sweeps import CancelSweep
-from api.waiters import CompletedElsewhere, Waiters
 from crucible.errors import PlatformError
 from crucible.models import Classification, Comparison
 from crucible.settings import (

@@ -17,7 +17,7 @@ from bench.figures import ContenderName, Measured, machine_cpu_s, usage_of
 from crucible.corpus import to_line
 from crucible.errors import PlatformError
 from crucible.models import Classification, Comparison, Evaluation, Observation
-from crucible.models.observation import Outcome
+from crucible.models.comparison import Outcome
 from crucible.settings import Settings
 from deployments.stack import Home, StackState, prefect_client_environment, running_stack
 from deployments.stack.plan import MakePlan, plan_passing_stack

@@ -15,7 +15,7 @@ from docker.errors import DockerException
 from crucible.errors import SandboxUnavailable
 from executors.languages import LANGUAGES
 from executors.sandbox.docker import images
-from executors.sandbox.docker.daemon import connected, unreachable
+from executors.sandbox.docker.containers import connected, unreachable
 
 _PLATFORM_FAULT = 4
 

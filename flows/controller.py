@@ -17,8 +17,7 @@ from flows.duties.leases import Duty, DutyLeases
 from flows.duties.reruns import Confirmation
 from flows.flow_runs import prefect_session
 from flows.host import Endpoints, flow_host
-from flows.options import flow_options
-from flows.process import call_on_ending, run_process, say_ready
+from flows.process import call_on_ending, flow_options, run_process, say_ready
 from tasks.background import BackgroundService
 from tasks.events import EventReader
 

@@ -30,8 +30,7 @@ from deployments.prefect_private.client import run_flow_run
 from flows.artifacts import evaluation_page
 from flows.flow_runs import prefect_client, unless_cancelled
 from flows.host import FlowHost, cancel_evaluations, current_host, settle_cancelled
-from tasks.batch import Batch
-from tasks.steps import compare_legs, run_on_celery, run_on_legacy, take_over
+from tasks.batch import Batch, compare_legs, run_on_celery, run_on_legacy, take_over
 
 _LINKED = 10
 """Evaluations of a batch whose pages its log leads to; Prefect makes links of addresses there."""

@@ -31,7 +31,7 @@ from flows.confirm import confirm
 from flows.evaluate import named, seen_through
 from flows.forms import Code, Language, Priority, ProgramLimits, Stdin, Tags
 from flows.host import FlowHost, current_host, settle_cancelled, settle_cancelled_sweep, settling_if_it_fails
-from flows.options import FlowOptions, flow_options
+from flows.process import FlowOptions, flow_options
 from tasks.batch import Batch
 
 _WELL = {Classification.MATCH, Classification.NONDETERMINISTIC, Classification.NOT_SAMPLED}

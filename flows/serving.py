@@ -38,8 +38,7 @@ from flows.corpora import BUNDLED
 from flows.evaluate import evaluate
 from flows.flow_runs import prefect_client, prefect_session
 from flows.host import FlowHost, flow_host
-from flows.options import flow_options
-from flows.process import call_on_ending, is_controller, run_process, say_ready
+from flows.process import call_on_ending, flow_options, is_controller, run_process, say_ready
 from flows.program import evaluate_program
 from flows.rollout import rollout
 from flows.sweep import parity_sweep

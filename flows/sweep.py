@@ -43,8 +43,8 @@ from flows.forms import (
 )
 from flows.host import FlowHost, Tracker, current_host, settle_cancelled_sweep, settling_if_it_fails
 from flows.notify import notify
-from flows.options import FlowOptions, flow_options
 from flows.outcome import Outcome, SweepRequest, report_on
+from flows.process import FlowOptions, flow_options
 from tasks.events import EventKind
 
 

@@ -21,8 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from deployments.stack import Home, StackState
-from deployments.stack.ports import choose_ports
-from deployments.stack.service import Answers, ServiceSpec, Tier
+from deployments.stack.service import Answers, ServiceSpec, Tier, choose_ports
 from deployments.stack.supervisor import Supervisor
 
 _AT_ONCE = 4

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Row, Select, and_, func, literal_column, s
 
 from crucible.ids import first_id_at
 from crucible.models import Classification, Evaluation, Leg
+from crucible.models.comparison import Outcome
 from crucible.models.frozen import Frozen
-from crucible.models.observation import Outcome
 from crucible.store import encoding
 from crucible.store.database import Database
 from crucible.store.tables import evaluation_tags, evaluations, observations, sweeps

@@ -11,12 +11,10 @@ from deployments.stack.environment import (
     prefect_folder,
     prefect_server_environment,
 )
-from deployments.stack.gateway import Behind, gateway_service
 from deployments.stack.home import Credentials, Home
 from deployments.stack.parts import EXECUTORS, REDISES, WorkerSet
-from deployments.stack.ports import LOOPBACK
-from deployments.stack.service import Answers, Prints, ServiceSpec, Tier
-from deployments.stack.valkey import valkey_service
+from deployments.stack.servers import Behind, gateway_service, valkey_service
+from deployments.stack.service import LOOPBACK, Answers, Prints, ServiceSpec, Tier
 
 _PASSWORD_BYTES = 24
 

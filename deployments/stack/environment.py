@@ -10,7 +10,7 @@ from pathlib import Path
 
 import crucible
 from deployments.stack.home import Home
-from deployments.stack.ports import LOOPBACK
+from deployments.stack.service import LOOPBACK
 
 _FOR_ONE_EXECUTOR = re.compile(r"CRUCIBLE_EXECUTOR_(\d+)_(.+)")
 

@@ -16,7 +16,7 @@ from crucible.errors import CrucibleError
 from crucible.logging import configure_logging
 from crucible.models import Limits, Outcome
 from executors.overhead.contenders import PYTHON
-from executors.sandbox.docker.daemon import connected
+from executors.sandbox.docker.containers import connected
 from executors.sandbox.docker.sandbox import DockerSandbox
 from executors.sandbox.interface import Program, Sandbox, Stage
 from executors.sandbox.process.sandbox import ProcessSandbox, View

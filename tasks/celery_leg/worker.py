@@ -35,13 +35,15 @@ from tasks.dispatch import ENQUEUED_AT, traced
 from tasks.leases import ServiceReports
 from tasks.resilience.breaker import breakers_of_process
 from tasks.resilience.sending import Parking
-from tasks.runner import Executor, run_one, show_nothing_yet
 from tasks.scripts import signatures
 from tasks.worker_process import (
     STOP_WITHIN_S,
+    Executor,
     WorkerOptions,
     announce_ready,
     options_from_environment,
+    run_one,
+    show_nothing_yet,
     start_log,
 )
 

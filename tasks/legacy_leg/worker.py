@@ -22,12 +22,13 @@ from tasks.connections import connect, wait_until_there
 from tasks.leases import ServiceReports
 from tasks.legacy_leg.queue import LegacyQueue, decode
 from tasks.resilience.breaker import breakers_of_process
-from tasks.runner import run_one, show_nothing_yet
 from tasks.worker_process import (
     STOP_WITHIN_S,
     WorkerOptions,
     announce_ready,
     options_from_environment,
+    run_one,
+    show_nothing_yet,
     start_log,
 )
 

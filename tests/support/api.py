@@ -19,9 +19,8 @@ from api.feed import Feed
 from api.figures import Figures, Looks
 from api.guard import Guard, Keyring, RateLimits
 from api.idempotency import Repeats
-from api.orders import Answers
+from api.orders import Answers, Waiters
 from api.readiness import Languages, Observer, Readiness
-from api.waiters import Waiters
 from api.wiring import Parts
 from crucible.ids import new_key_id
 from crucible.models.access import ApiKey, Scope, new_key_text

@@ -16,7 +16,7 @@ import pytest
 from docker.errors import DockerException
 
 from executors.sandbox.docker import images
-from executors.sandbox.docker.daemon import connected
+from executors.sandbox.docker.containers import connected
 from tests.support.machine import locked, shared, shared_folder
 from tests.support.waiting import patiently
 

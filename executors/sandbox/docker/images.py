@@ -17,7 +17,7 @@ import docker
 from docker.errors import APIError, BuildError, DockerException, ImageNotFound
 
 from crucible.errors import SandboxUnavailable
-from executors.sandbox.docker.daemon import unreachable
+from executors.sandbox.docker.containers import unreachable
 
 BASE = "debian:bookworm-slim"
 FAMILIES = {

@@ -10,8 +10,7 @@ from crucible.models import Limits, Observation
 from executors.sandbox import orders, verdict
 from executors.sandbox.admission import Turn
 from executors.sandbox.docker import images, owner
-from executors.sandbox.docker.containers import FAULTS, Container, Containers, Kind
-from executors.sandbox.docker.daemon import connected, unreachable
+from executors.sandbox.docker.containers import FAULTS, Container, Containers, Kind, connected, unreachable
 from executors.sandbox.docker.pool import Pool
 from executors.sandbox.interface import Program, Stage
 from executors.sandbox.orders import Ran

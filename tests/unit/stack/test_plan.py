@@ -18,8 +18,7 @@ from deployments.stack.environment import prefect_client_environment
 from deployments.stack.home import Home, ServiceState
 from deployments.stack.parts import without_password
 from deployments.stack.plan import Plan, plan_passing_stack, plan_stack
-from deployments.stack.ports import choose_ports
-from deployments.stack.service import ServiceSpec
+from deployments.stack.service import ServiceSpec, choose_ports
 
 EVERYTHING = {
     "prefect",
@@ -251,7 +250,7 @@ def test_a_port_that_is_set_is_kept_and_all_others_differ() -> None:
 
 CHOOSE = """
 import sys
-from deployments.stack.ports import choose_ports
+from deployments.stack.service import choose_ports
 print(*choose_ports({str(number): 0 for number in range(400)}).values(), flush=True)
 sys.stdin.read()
 """

@@ -20,7 +20,7 @@ ALLOWED = {
     "executors/sandbox/docker/pool.py Pool._spawn": "one container; its failure is logged",
     "executors/sandbox/docker/pool.py Pool._started": "one container; whoever takes it waits for it",
     "executors/service/__main__.py _serve": "the server itself: the process ends with it",
-    "executors/service/answers.py Answers.get": "one program; whoever asked waits for it",
+    "executors/service/queue.py Answers.get": "one program; whoever asked waits for it",
     "executors/service/batch.py Batch.run": "programs of one request, which waits for them",
     "executors/service/batch.py Lines.__call__": "one connection; the request waits for it",
     "flows/confirm.py confirm_mismatches": "groups of one flow, which waits for them",
