@@ -14,6 +14,7 @@ from deployments.stack import ServiceState, StackState, read_state
 from tests.chaos.books import Books
 from tests.chaos.clocks import Clocks
 from tests.chaos.door import Door
+from tests.support.planted_faults import PlantedFaults
 
 ROOT = Path(__file__).parents[2]
 EXECUTORS = ("executor-1", "executor-2", "executor-3")
@@ -30,13 +31,15 @@ class ChaosError(Exception):
 class Stack:
     """One that is up. ``doors`` are by the name of the server behind; ``clocks`` are there if asked for.
 
-    ``small_disks`` names the store and those Redis servers that have a small file system to themselves.
+    ``small_disks`` names the store and those Redis servers that have a small file system to themselves;
+    ``planted`` has background services fail.
     """
 
     home: Path
     doors: dict[str, Door]
     clocks: Clocks | None
     small_disks: frozenset[str]
+    planted: PlantedFaults
 
     @property
     def books(self) -> Books:
@@ -73,7 +76,7 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """For commands that are to use it."""
-        return without_crucible() | {"CRUCIBLE_HOME": str(self.home)}
+        return without_crucible() | self.planted.environment | {"CRUCIBLE_HOME": str(self.home)}
 
     async def becomes_whole(self, within_s: float) -> bool:
         """Waits until every service is ready."""

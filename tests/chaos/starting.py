@@ -16,6 +16,7 @@ from tests.chaos.door import Door
 from tests.chaos.stack import EXECUTORS, REDISES, ROOT, WORKERS, ChaosError, Stack, without_crucible
 from tests.chaos.stack_process import VARIABLE, Wiring
 from tests.support.command_line import far_from_now
+from tests.support.planted_faults import PlantedFaults
 
 _SMALL_MB = {"store": 48, "redis": 192, "celery-redis": 192}
 """Sizes of the file systems of a store and of either Redis, whose log is rewritten at 64 MB."""
@@ -46,8 +47,10 @@ async def chaos_stack(home: Path, *, faked_clocks: bool = False) -> AsyncIterato
         settings["CRUCIBLE_DATABASE_URL"] = f"sqlite:///{home}/store/crucible.db"
         settings["CRUCIBLE_START_TIMEOUT_S"] = str(_STARTS_WITHIN_S)
         settings["CRUCIBLE_SCHEDULE_CRON"] = far_from_now()
-        await exits.enter_async_context(_process(home, settings | {VARIABLE: wiring.text()}))
-        yield Stack(home, doors, clocks, frozenset(small))
+        planted = PlantedFaults(home / "planted")
+        settings |= planted.environment | {VARIABLE: wiring.text()}
+        await exits.enter_async_context(_process(home, settings))
+        yield Stack(home, doors, clocks, frozenset(small), planted)
 
 
 @asynccontextmanager

@@ -1,9 +1,11 @@
 """Plants errors in the background services of any process that is started with ``environment``."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
-_FOLDER = Path(__file__).parent / "planting"
+_PLANTING = Path(__file__).parent / "planting"
+_ROOT = _PLANTING.parents[2]
 
 
 class Planted(NamedTuple):
@@ -19,11 +21,15 @@ class Planted(NamedTuple):
 
 
 class PlantedFaults:
-    """Errors to come, as files in ``folder``, which must be there."""
+    """Errors to come, as files in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self.environment = {"PYTHONPATH": str(_FOLDER), "TEST_PLANTED": str(folder)}
+        self.environment = {
+            "PYTHONPATH": os.pathsep.join((str(_PLANTING), str(_ROOT))),
+            "TEST_PLANTED": str(folder),
+        }
         """What processes need to have errors planted in them."""
 
     def plant(self, fault: Planted) -> None:

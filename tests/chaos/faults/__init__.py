@@ -1,7 +1,7 @@
 """All faults, in the order in which they strike."""
 
 from tests.chaos.fault import Fault
-from tests.chaos.faults import clocks, deliveries, disks, executors, processes, redises, servers
+from tests.chaos.faults import clocks, deliveries, disks, executors, loops, processes, redises, servers
 
 
 def all_faults(seed: int) -> tuple[Fault, ...]:
@@ -13,6 +13,7 @@ def all_faults(seed: int) -> tuple[Fault, ...]:
         *executors.FAULTS,
         *servers.FAULTS,
         *disks.FAULTS,
+        *loops.FAULTS,
         *deliveries.FAULTS,
         *clocks.FAULTS,
     )

@@ -54,6 +54,13 @@ FAULTS = (
         ends_sweep=True,
     ),
     Fault(
+        "kill the controller",
+        "the service that hosts it is killed, with the API whose evaluations it would take over",
+        _BOUND_S,
+        partial(_kill, services=("flows", "api")),
+        posted=_POSTED,
+    ),
+    Fault(
         "kill the sweep",
         "`crucible sweep` itself is killed; somebody else must settle what it leaves",
         _BOUND_S,

@@ -7,8 +7,8 @@ from crucible.ids import new_evaluation_ids
 from crucible.rollout.assessment import Columns
 from crucible.store import Store, Submission, replay
 from crucible.store.rollout_inputs import read_tallies
-from tests.support.ledger import comparison, evaluation, sweep_of
-from tests.support.traffic import matched, mismatched, submitted
+from tests.support.ledger import comparison, evaluation, observation, sweep_of
+from tests.support.traffic import differing, matched, mismatched, submitted
 
 
 async def test_what_goes_on_while_it_verifies_is_no_fault(
@@ -32,6 +32,17 @@ async def test_what_goes_on_while_it_verifies_is_no_fault(
     monkeypatch.undo()
     found = await store.rollout.verify()
     assert (found.faults, found.pairs) == ((), 6)
+
+
+async def test_a_mismatch_whose_re_runs_say_noise_is_found_out(store: Store) -> None:
+    (evaluation_id,) = await submitted(store, 1, expect={"deterministic": False})
+    first = differing(evaluation_id)
+    await store.settle([first])
+    for run in range(1, 4):
+        await store.add_run(evaluation_id, run, first.legacy, observation("celery", b"%d\n" % (run + 2)))
+    await store.reclassify(first.model_copy(update={"reruns": 3}))
+    (fault,) = (await store.rollout.verify()).faults
+    assert "is nondeterministic by its raw pairs, mismatch in the ledger" in fault
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 2000])

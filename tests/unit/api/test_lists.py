@@ -2,6 +2,7 @@
 
 import pytest
 
+from api.feed import MOST_FOLLOWERS
 from crucible.ids import new_sweep_id
 from tests.support.api import Api
 
@@ -92,3 +93,10 @@ async def test_what_is_the_id_of_no_event_is_said_to_be_none(api: Api, place: st
     for asked in ({"params": {"after": place}}, {"headers": {"Last-Event-ID": place}}):
         answer = await api.client.get("/events", **asked)
         assert answer.status_code == 422, asked
+
+
+async def test_there_is_room_for_so_many_followers_of_events_and_no_more(api: Api) -> None:
+    api.feed.followers = MOST_FOLLOWERS
+    answer = await api.client.get("/events")
+    assert answer.status_code == 503
+    assert f"{MOST_FOLLOWERS} follow the events" in answer.json()["detail"]

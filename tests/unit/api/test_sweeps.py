@@ -57,6 +57,19 @@ async def test_a_sweep_is_announced_and_asked_of_prefect(api: Api, asked: list[M
     assert (await api.client.get(f"/sweeps/{state['id']}")).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("order", "corpora"),
+    [({}, ["bundled"]), ({"recorded": 5}, ["bundled"]), ({"bundled": False, "recorded": 5}, [])],
+)
+async def test_what_is_swept_is_what_was_asked_for(
+    api: Api, asked: list[Mapping[str, Any]], order: dict[str, Any], corpora: list[str]
+) -> None:
+    assert (await api.client.post("/sweeps", json=order)).status_code == 202
+    (parameters,) = asked
+    assert parameters["corpora"] == corpora
+    assert parameters["recorded"] == order.get("recorded", 0)
+
+
 @pytest.mark.parametrize(("form", "enough"), [({}, 50), ({"limit": "7"}, 7), ({"limit": "70"}, 50)])
 async def test_a_sweep_from_the_page_needs_as_many_pairs_as_any_other(
     api: Api, asked: list[Mapping[str, Any]], form: dict[str, str], enough: int
