@@ -89,7 +89,7 @@ async def test_a_mismatch_is_answered_once_an_event_says_that_it_is_confirmed(
     valkey: Valkey, store: Store, api: Api
 ) -> None:
     first = await mismatched_here(store, api)
-    with api.orders.awaiting([first.evaluation_id]) as awaited:
+    with api.waiters.awaiting([first.evaluation_id]) as awaited:
         api.completed.put(first)
         await api.completed.look()
         assert await awaited.within(SHORT_S) == {}, "it is not confirmed yet"
@@ -103,7 +103,7 @@ async def test_what_could_not_be_run_again_is_answered_as_it_stands(
     valkey: Valkey, store: Store, api: Api
 ) -> None:
     first = await mismatched_here(store, api)
-    with api.orders.awaiting([first.evaluation_id]) as awaited:
+    with api.waiters.awaiting([first.evaluation_id]) as awaited:
         api.completed.put(first)
         await told(valkey, EventKind.CONFIRMED, first.evaluation_id)
         found = await awaited.within(LONG_S)
@@ -112,7 +112,7 @@ async def test_what_could_not_be_run_again_is_answered_as_it_stands(
 
 async def test_what_another_process_has_settled_is_answered(valkey: Valkey, store: Store, api: Api) -> None:
     (evaluation_id,) = await submitted(store)
-    with api.orders.awaiting([evaluation_id]) as awaited:
+    with api.waiters.awaiting([evaluation_id]) as awaited:
         await store.settle([comparison(evaluation_id)])
         await told(valkey, EventKind.SETTLED, evaluation_id)
         assert set(await awaited.within(LONG_S)) == {evaluation_id}
@@ -124,7 +124,7 @@ async def test_without_the_event_the_ledger_is_read_all_the_same(
     monkeypatch.setattr(module, "_LOOK_EVERY_S", SHORT_S)
     async with running(valkey, store) as api:
         first = await mismatched_here(store, api)
-        with api.orders.awaiting([first.evaluation_id]) as awaited:
+        with api.waiters.awaiting([first.evaluation_id]) as awaited:
             api.completed.put(first)
             await confirmed(store, first)
             assert set(await awaited.within(LONG_S)) == {first.evaluation_id}
@@ -132,7 +132,7 @@ async def test_without_the_event_the_ledger_is_read_all_the_same(
 
 async def test_who_waits_no_longer_costs_nothing(store: Store, api: Api) -> None:
     first = await mismatched_here(store, api)
-    with api.orders.awaiting([first.evaluation_id]):
+    with api.waiters.awaiting([first.evaluation_id]):
         api.completed.put(first)
     await api.completed.look()
     assert api.completed._open == set()

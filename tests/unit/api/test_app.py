@@ -120,7 +120,7 @@ async def test_requests_still_waiting_are_answered_when_the_process_must_end(api
     api.flows.go.clear()
     waiting = asyncio.create_task(api.client.post("/evaluations", params={"wait": 300}, json=PROGRAM))
     await eventually(lambda: bool(api.flows.batches))
-    api.orders.release()
+    api.waiters.release()
     assert (await waiting).status_code == 202
     assert (await api.client.post("/evaluations", params={"wait": 300}, json=PROGRAM)).status_code == 202
 
