@@ -5,24 +5,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
-from api.answers import Answers, EvaluationState
 from api.entrance import Entrance
-from api.languages import Languages
-from api.orders import Order
-from api.pace import Pace
+from api.load import Pace, Shedding
+from api.orders import Answers, EvaluationState, Order, Waiters
 from api.problems import Problem, misfit
-from api.shedding import Shedding
-from api.waiters import Waiters
+from api.readiness import Languages
 from crucible.settings import ShedSettings, load
 from crucible.store import Repeatable, Store, Submission, Ticket
 from crucible.telemetry.spans import here
-from flows.flow_run_batcher import MOST_WAITING, FlowRunBatcher
+from flows.batching import MOST_WAITING, FlowRunBatcher
 from tasks.background import BackgroundServices
 
 _LOOK_EVERY_S = 1.0
 
 CancelEvaluations = Callable[[Sequence[str]], Awaitable[None]]
-"""See ``flows.cancel.cancel_evaluations``."""
+"""See ``flows.host.cancel_evaluations``."""
 
 
 class Answer(NamedTuple):

@@ -11,9 +11,8 @@ from typing import cast
 from api.problems import Problem
 from crucible.errors import ServiceUnavailable
 from tasks.background import BackgroundServices
-from tasks.connections import connect_async
+from tasks.connections import connect_async, place_in
 from tasks.events import EVENTS_KEY
-from tasks.streams import place_in
 
 MOST_FOLLOWERS = 200
 """Of one process."""

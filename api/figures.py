@@ -12,11 +12,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from api.standing import Kept, Standing
+from api.readiness import Kept, Standing
 from crucible.errors import PlatformError
 from crucible.rollout.stage import Stage
 from crucible.rollout.status import RolloutStatus
-from tasks.queue_ages import QueueAges
+from tasks.depths import QueueAges
 
 _WITHIN_S = 3.0
 _STATUS_KEPT_S = 10.0

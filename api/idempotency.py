@@ -3,9 +3,9 @@
 import hashlib
 from datetime import UTC, datetime, timedelta
 
-from api.access import Access
+from api.guard import Access
 from crucible.store import Repeatable
-from crucible.store.repeated import RequestStore
+from crucible.store.keys import RequestStore
 from tasks.background import BackgroundServices
 
 _FORGET_EVERY_S = 600.0

@@ -5,14 +5,14 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import RouteContext, iter_route_contexts
 from pydantic import TypeAdapter
 
-from api.bodies import JsonBody, JsonContent
 from api.guard import Needs
 from api.problems import ProblemDocument
+from api.requests import JsonBody, JsonContent
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -108,3 +108,19 @@ def _texts(responses: Responses) -> Mapping[str, Any]:
 
 def _first_sentence(description: str) -> str:
     return description.partition("\n")[0].partition(". ")[0].rstrip(".")
+
+
+def description_router() -> APIRouter:
+    """The description of the API. A page that shows it would load scripts from elsewhere; there is none."""
+    router = APIRouter()
+
+    @router.get("/openapi.json")
+    async def openapi(request: Request) -> dict[str, Any]:
+        """Every endpoint, what it takes and what it may answer, as an OpenAPI 3.1 document."""
+        state = request.app.state
+        if not hasattr(state, "description"):
+            state.description = describe(request.app)
+        description: dict[str, Any] = state.description
+        return description
+
+    return router

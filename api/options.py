@@ -6,7 +6,7 @@ from pydantic import SecretStr
 
 from crucible.settings import Settings, load
 from flows.host import Endpoints
-from flows.options import flow_options, needed
+from flows.process import flow_options, needed
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crucible.corpus_faults import shortened, shown
+from crucible.corpus import shortened, shown
 from crucible.errors import InputError, PlatformError
 
 _RETRY_AFTER_S = 5

@@ -1,19 +1,29 @@
-"""Whether everything the API stands on answers and takes work now, and whether all processes do theirs."""
+"""Whether all that the API stands on answers, whether processes do their work, and what they can run."""
 
 import asyncio
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
+import structlog
 from redis.asyncio import Redis
 
-from crucible.errors import PlatformError, ServiceUnavailable
+from crucible.errors import ExecutorUnavailable, PlatformError, ServiceUnavailable
+from crucible.models import Leg
+from crucible.settings import BreakerSettings, CelerySettings, LegacySettings, load
 from crucible.store import Store
+from executors.client import ExecutorClient
 from flows.host import Endpoints
 from tasks.connections import connect_async
+from tasks.depths import Depths, celery_depths, legacy_depths
 from tasks.http_faults import http_faults
-from tasks.service_reports import ProcessReport, ServiceReports, read_reports
+from tasks.leases import ProcessReport, ServiceReports, read_reports
+from tasks.resilience.breaker import EXECUTORS, SHARED, BreakerState, breakers, connect_briefly
 
 _WITHIN_S = 2.0
 _WRITE_KEY = "crucible:ready"
@@ -94,3 +104,148 @@ async def _fault(question: Awaitable[object]) -> str | None:
     except PlatformError as error:
         return str(error)
     return None
+
+
+_KEPT_S = 1.0
+_STANDING_WITHIN_S = 1.0
+
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """What ``read`` returned last, read anew when it is older than ``for_s``; one reader at a time."""
+
+    def __init__(self, read: Callable[[], Awaitable[T]], for_s: float = _KEPT_S) -> None:
+        self._read, self._for_s = read, for_s
+        self._value: T
+        self._until = -inf
+        self._reading = asyncio.Lock()
+
+    async def get(self) -> T:
+        """The value; raises what ``read`` raises."""
+        async with self._reading:
+            if time.monotonic() >= self._until:
+                self._value = await self._read()
+                self._until = time.monotonic() + self._for_s
+            return self._value
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorStanding:
+    """One executor by what it says of itself; ``fault`` says why it says nothing."""
+
+    name: str
+    legs: str
+    about: dict[str, Any]
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All parts at one moment. A leg whose Redis is away has no depths."""
+
+    executors: tuple[ExecutorStanding, ...]
+    breakers: tuple[BreakerState, ...]
+    depths: dict[Leg, Depths | None]
+
+
+class Observer:
+    """Looks at the parts."""
+
+    def __init__(self, endpoints: Endpoints, executor_urls: Sequence[str]) -> None:
+        self._executor_urls = tuple(executor_urls)
+        self._redis = connect_async(endpoints.redis_url, connections=2)
+        self._celery_redis = connect_async(endpoints.celery_redis_url, connections=2)
+        self._brief = connect_briefly(endpoints.redis_url)
+        self._http = httpx.AsyncClient(timeout=_STANDING_WITHIN_S, trust_env=False)
+        self._legacy, self._celery = load(LegacySettings), load(CelerySettings)
+        self._window_s = load(BreakerSettings).window_s
+        self._kept = Kept(self._look)
+
+    async def standing(self) -> Standing:
+        """How the parts stand, at most a second ago. A part that is away is said to be; raises nothing."""
+        return await self._kept.get()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+        await self._celery_redis.aclose()
+        await self._http.aclose()
+        self._brief.close()
+
+    async def _look(self) -> Standing:
+        executors = [
+            self._executor(name, url) for name, url in zip(EXECUTORS, self._executor_urls, strict=True)
+        ]
+        found = await asyncio.gather(
+            asyncio.gather(*executors),
+            _or_none(asyncio.to_thread(self._breakers)),
+            _or_none(legacy_depths(self._redis, self._legacy)),
+            _or_none(celery_depths(self._celery_redis, self._celery)),
+        )
+        standing, states, legacy, celery = found
+        return Standing(tuple(standing), tuple(states or ()), {"legacy": legacy, "celery": celery})
+
+    async def _executor(self, name: str, url: str) -> ExecutorStanding:
+        legs = "celery" if name == EXECUTORS[-1] else "legacy"
+        try:
+            with http_faults(f"{name} ({url})", "see whether it runs"):
+                answer = await self._http.get(f"{url}/health")
+            return ExecutorStanding(name, legs, answer.json(), None)
+        except (ServiceUnavailable, ValueError) as error:
+            return ExecutorStanding(name, legs, {}, str(error))
+
+    def _breakers(self) -> list[BreakerState]:
+        return breakers(self._brief, SHARED, self._window_s)
+
+
+async def _or_none(question: Awaitable[T]) -> T | None:
+    with suppress(ServiceUnavailable):
+        async with asyncio.timeout(2 * _STANDING_WITHIN_S):
+            return await question
+    return None
+
+
+_ASK_S = 3.0
+_ASK_AGAIN_AFTER_S = 10.0
+
+
+class Languages:
+    """What executors said last. They are asked again when a language is wanted that they did not name."""
+
+    def __init__(self, executor_urls: Sequence[str], token: str) -> None:
+        self._clients = [ExecutorClient([url], token, _ASK_S, 1) for url in executor_urls]
+        self._known: frozenset[str] | None = None
+        self._asked_at = 0.0
+        self._lock = asyncio.Lock()
+
+    def close(self) -> None:
+        """Close the connections to the executors."""
+        for client in self._clients:
+            client.close()
+
+    async def with_all_of(self, wanted: Iterable[str]) -> frozenset[str]:
+        """The languages that can be run; executors are asked first unless all of ``wanted`` are known.
+
+        Raises ``ExecutorUnavailable`` while they have never all answered.
+        """
+        wanted = frozenset(wanted)
+        if self._known is None or not wanted <= self._known:
+            async with self._lock:
+                if self._known is None or not self._is_fresh():
+                    await self._ask()
+        return self._known or frozenset()
+
+    async def _ask(self) -> None:
+        try:
+            answers = await asyncio.gather(*(asyncio.to_thread(client.languages) for client in self._clients))
+        except ExecutorUnavailable as error:
+            if self._known is None:
+                raise
+            structlog.get_logger().warning("languages not asked", reason=str(error))
+        else:
+            self._known = frozenset.intersection(*map(frozenset, answers))
+        self._asked_at = time.monotonic()
+
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._asked_at < _ASK_AGAIN_AFTER_S

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 
 import uvicorn
 
@@ -10,9 +9,7 @@ from api.app import create_app
 from api.options import ApiOptions
 from api.wiring import open_parts
 from crucible.errors import SettingsError
-from flows.endings import call_on_ending
-
-READY_LINE = "CRUCIBLE_READY"
+from flows.process import call_on_ending, say_ready
 
 _DRAIN_S = 3
 
@@ -20,15 +17,14 @@ _DRAIN_S = 3
 class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        sys.stdout.write(f"{READY_LINE}\n")
-        sys.stdout.flush()
+        say_ready()
 
 
 async def serve(options: ApiOptions) -> None:
     """Serve until SIGTERM or Ctrl-C; requests that wait are answered then as they stand.
 
     Raises ``SettingsError`` for a port that cannot be had, and what ``open_parts`` raises. To be called
-    in the main thread of a process that has blocked both signals (``block_endings``).
+    in the main thread of a process that has blocked both signals (``run_process``).
     """
     stopping = asyncio.Event()
     call_on_ending(stopping.set)

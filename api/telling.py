@@ -6,9 +6,8 @@ from functools import cache
 from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from crucible.telemetry.buckets import REQUEST_S
-from crucible.telemetry.context import TRACEPARENT, context_of
-from crucible.telemetry.spans import inside
+from crucible.telemetry.metrics import REQUEST_S
+from crucible.telemetry.spans import TRACEPARENT, context_of, inside
 
 _HEADER = TRACEPARENT.encode()
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

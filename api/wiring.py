@@ -8,25 +8,19 @@ from functools import partial
 
 import structlog
 
-from api.access import Keyring
-from api.answers import Answers
-from api.confirmed import CompletedElsewhere
 from api.dashboard.board import Board
-from api.dashboard.parts import DashboardParts
+from api.dashboard.mount import DashboardParts
 from api.dashboard.rendering import Elsewhere
 from api.dashboard.session import Sessions
 from api.desk import Desk
 from api.feed import Feed
 from api.figures import Figures, Looks
-from api.guard import Guard
+from api.guard import Guard, Keyring, RateLimits
 from api.idempotency import Repeats
-from api.languages import Languages
-from api.limits import RateLimits
 from api.options import ApiOptions
-from api.readiness import Readiness
+from api.orders import Answers, CompletedElsewhere, Waiters
+from api.readiness import Languages, Observer, Readiness
 from api.routes.sweeps import CancelSweep
-from api.standing import Observer
-from api.waiters import Waiters
 from crucible.errors import PlatformError
 from crucible.models import Classification, Comparison
 from crucible.settings import (
@@ -38,14 +32,13 @@ from crucible.settings import (
 )
 from crucible.store import Store
 from flows.batching import flow_runs_batched
-from flows.cancel import cancel_evaluations, cancel_sweep
 from flows.controller import embedded_controller
 from flows.duties.epochs import Epochs
-from flows.host import FlowHost, flow_host
-from flows.session import prefect_session
+from flows.flow_runs import prefect_session
+from flows.host import FlowHost, cancel_evaluations, cancel_sweep, flow_host
 from tasks.connections import connect
 from tasks.dead_letters import DeadLetters
-from tasks.queue_ages import QueueAges
+from tasks.depths import QueueAges
 
 FINISH_WITHIN_S = 5.0
 

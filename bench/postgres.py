@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deployments.stack.ports import choose_ports
+from deployments.stack.service import choose_ports
 
 DEBIAN = Path("/usr/lib/postgresql")
 START_S = 60

@@ -5,11 +5,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 
-from bench.corpus import algorithms, nothing
-from bench.figures import ContenderName, Figures, Measured, ratios
-from bench.lineup import Lineup, lineup_of_its_own
-from bench.machine import describe_machine
-from bench.measure import measure
+from bench.figures import ContenderName, Figures, Measured, describe_machine, ratios
+from bench.measure import Lineup, algorithms, lineup_of_its_own, measure, nothing
 from bench.tables import Report, grids
 from crucible.settings import Settings
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import quantiles
 
-from bench.figures import Ratio
-from bench.machine import describe_machine
+from bench.figures import Ratio, describe_machine
 from bench.tables import Grid, Report, ratio_grid
 from crucible.errors import PlatformError
 from crucible.settings import Settings

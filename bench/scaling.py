@@ -5,11 +5,8 @@ from dataclasses import asdict, dataclass
 from math import ceil
 
 from bench.capacity import PARTS, SINGLE, SLOTS, Costs, Fleet, Load, Prediction, costs_of, predict
-from bench.corpus import nothing
-from bench.figures import Measured
-from bench.lineup import Lineup, lineup_of_its_own
-from bench.machine import cores, describe_machine
-from bench.measure import measure
+from bench.figures import Measured, cores, describe_machine
+from bench.measure import Lineup, lineup_of_its_own, measure, nothing
 from bench.tables import Grid, Report
 from crucible.settings import Settings
 

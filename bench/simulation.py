@@ -17,7 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from crucible.evidence import Detector, Question, evidence
-from crucible.statistics import rate_upper_bound
+from crucible.verdict import rate_upper_bound
 
 _QUESTION = Question()
 _LEAST_PAIRS = 50

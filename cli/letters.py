@@ -11,9 +11,9 @@ from crucible.settings import LegacySettings, Settings, load
 from tasks.celery_leg.message import decode as decode_message
 from tasks.dead_letters import DeadLetters, Letter, leg_and_number
 from tasks.dispatch import Run
-from tasks.legacy_leg.payload import decode as decode_payload
-from tasks.legacy_leg.payload import queue_keys
-from tasks.resilience.shared import connect_briefly
+from tasks.legacy_leg.queue import decode as decode_payload
+from tasks.legacy_leg.queue import queue_keys
+from tasks.resilience.breaker import connect_briefly
 
 _USUAL_PRIORITY = 5
 

@@ -17,7 +17,7 @@ from tenacity import (
 )
 from tenacity.stop import stop_base
 
-from crucible.errors import ExecutorFault
+from crucible.errors import ExecutorFault, ExecutorUnavailable, ServiceUnavailable, StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +84,11 @@ def told(dependency: str) -> Callable[[RetryCallState], None]:
 @cache
 def _retries() -> Counter:
     return Counter("crucible_retries", "Attempts that followed one that failed.", ("dependency", "cause"))
+
+
+def is_platform_fault(error: BaseException) -> bool:
+    """Whether ``error`` says that a part of the platform was away or failed, so that it may soon be over.
+
+    An open breaker is none of these: it is there so that nobody tries.
+    """
+    return isinstance(error, (ExecutorUnavailable, ServiceUnavailable, StoreError))

@@ -1,9 +1,10 @@
 """The client of the executor service: one run in, the bytes of one observation out."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from typing import NoReturn
+from urllib.parse import quote
 
 import orjson
 import urllib3
@@ -14,17 +15,15 @@ from tenacity import RetryCallState, Retrying
 from crucible.errors import CrucibleError, ExecutorFault, ExecutorUnavailable, InputError, SettingsError
 from crucible.models import Observation
 from crucible.retries import Patience, told
-from crucible.telemetry.context import TRACEPARENT, text_of
-from crucible.telemetry.spans import here, span
-from executors.gates import Gate, OpenGate, Outcome, Turns
-from executors.pauses import Pauses
-from executors.request_spans import tell_request
-from executors.timings import TIMING_HEADER
+from crucible.telemetry.spans import TRACEPARENT, here, span, text_of
+from executors.gates import Gate, OpenGate, Outcome, Pauses, Turns
+from executors.timings import TIMING_HEADER, tell_request
 
 _CALLERS_FAULT = frozenset({400, 404, 405, 413, 415, 422})
 _BUSY = str(HTTPStatus.TOO_MANY_REQUESTS.value)
 _CONNECT_WITHIN_S = 3.0
 _QUESTION_WITHIN_S = 10.0
+_HEALTH_WITHIN_S = 5.0
 _BUSY_WITHIN_S = 120.0
 """How long a program may wait, beside the time for retries, for executors that ask for it."""
 
@@ -193,3 +192,63 @@ def _problem(body: bytes) -> str:
         return body[:200].decode("utf-8", "replace") or "no reason given"
     detail = document.get("detail") or document.get("title") if isinstance(document, dict) else None
     return str(detail or document)[:500]
+
+
+def languages_of_all(executor_urls: Sequence[str], token: str) -> dict[str, str]:
+    """The languages that every executor runs, with the version of the first. Blocks for seconds at most.
+
+    An executor that does not answer is passed over: what it should run will be unpaired and say why.
+    Raises ``ExecutorUnavailable`` when none answers.
+    """
+    found, faults = [], []
+    for url in executor_urls:
+        client = ExecutorClient([url], token, _HEALTH_WITHIN_S, 1)
+        try:
+            found.append(client.languages())
+        except ExecutorUnavailable as fault:
+            faults.append(fault)
+        finally:
+            client.close()
+    if not found:
+        raise faults[0]
+    return {name: version for name, version in found[0].items() if all(name in each for each in found)}
+
+
+_WITHIN_S = 2.0
+
+
+class Killer:
+    """Has the executors at ``urls`` end runs. Threads that share one are served one after the other.
+
+    It needs connections of its own: those of clients that wait for programs are all in use just then.
+    """
+
+    def __init__(self, urls: Sequence[str], token: str) -> None:
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._pools = tuple(urllib3.connection_from_url(url, maxsize=1, block=True) for url in urls)
+
+    def end(self, run_ids: Collection[str]) -> int:
+        """Have every executor end those of ``run_ids`` that it has; returns how many it had.
+
+        An executor that does not answer is asked no further, and nothing is raised.
+        """
+        ended = 0
+        for pool in self._pools:
+            try:
+                for run_id in run_ids:
+                    ended += self._is_ended(pool, run_id)
+            except urllib3.exceptions.HTTPError:
+                continue
+        return ended
+
+    def close(self) -> None:
+        """Close the connections."""
+        for pool in self._pools:
+            pool.close()
+
+    def _is_ended(self, pool: urllib3.HTTPConnectionPool, run_id: str) -> bool:
+        path, timeout = f"/executions/{quote(run_id)}", urllib3.Timeout(_WITHIN_S)
+        # Once more over a new connection: an executor closes those that were not used for a while.
+        tries = urllib3.Retry(1, backoff_factor=0)
+        response = pool.urlopen("DELETE", path, None, self._headers, retries=tries, timeout=timeout)
+        return response.status == HTTPStatus.ACCEPTED

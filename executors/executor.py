@@ -17,8 +17,7 @@ from executors.compiled import Compiled
 from executors.languages import LANGUAGES, Language
 from executors.sandbox.docker.sandbox import DockerSandbox
 from executors.sandbox.interface import PATH, Program, Sandbox, Stage
-from executors.sandbox.process.sandbox import ProcessSandbox
-from executors.sandbox.process.slot_handle import View
+from executors.sandbox.process.sandbox import ProcessSandbox, View
 from executors.sandbox.supervision.files import File
 
 _HELLO = b"hello\n"

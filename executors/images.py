@@ -14,8 +14,8 @@ from docker.errors import DockerException
 
 from crucible.errors import SandboxUnavailable
 from executors.languages import LANGUAGES
-from executors.sandbox.docker import base, images
-from executors.sandbox.docker.daemon import connected, unreachable
+from executors.sandbox.docker import images
+from executors.sandbox.docker.containers import connected, unreachable
 
 _PLATFORM_FAULT = 4
 
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _have_base(client: docker.DockerClient) -> None:
-    _tell({"building": "base", "said": base.ensure(client)})
+    _tell({"building": "base", "said": images.ensure(client)})
 
 
 def _build(client: docker.DockerClient, families: list[str]) -> None:

@@ -9,24 +9,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
-from crucible.errors import CrucibleError, InputError
-from crucible.logging import configure_logging
 from crucible.settings import Settings, load
-from crucible.telemetry.metrics_server import metrics_served
-from crucible.telemetry.process import api_of_process, tracing
+from crucible.telemetry.metrics import metrics_served
 from flows.batching import flow_runs_batched
 from flows.duties.catalogue import all_duties
-from flows.duties.confirmation import Confirmation
-from flows.duties.duty import Duty
-from flows.duties.leases import DutyLeases
-from flows.endings import block_endings, call_on_ending
+from flows.duties.leases import Duty, DutyLeases
+from flows.duties.reruns import Confirmation
+from flows.flow_runs import prefect_session
 from flows.host import Endpoints, flow_host
-from flows.options import flow_options
-from flows.session import prefect_session
+from flows.process import call_on_ending, flow_options, run_process, say_ready
 from tasks.background import BackgroundService
-from tasks.event_reader import EventReader
-
-READY_LINE = "CRUCIBLE_READY"
+from tasks.events import EventReader
 
 Loop = Callable[[BackgroundService], Awaitable[None]]
 
@@ -43,22 +36,10 @@ _FOLLOWING_BOUND_S = 60.0
 _ASK_AGAIN_S = 1.0
 """How often a controller without a lease looks whether it has it now, at least."""
 
-_EXIT_BAD_INPUT = 2
-_EXIT_FAULT = 4
-
 
 def main() -> int:
-    """Work until SIGTERM; exit 2 on a setting that cannot be used, 4 when a needed server is away."""
-    block_endings()
-    configure_logging(service=_PROCESS)
-    try:
-        options = flow_options(load(Settings))
-        with metrics_served(), tracing(_PROCESS, api_of_process()):
-            asyncio.run(_serve(options.endpoints))
-    except CrucibleError as error:
-        sys.stderr.write(f"{error}\n")
-        return _EXIT_BAD_INPUT if isinstance(error, InputError) else _EXIT_FAULT
-    return 0
+    """Work until SIGTERM; exits as ``run_process`` says."""
+    return run_process(_PROCESS, _serve)
 
 
 @asynccontextmanager
@@ -138,16 +119,13 @@ async def _rounds(leases: DutyLeases, duty: Duty, service: BackgroundService) ->
             await asyncio.sleep(duty.every_s)
 
 
-async def _serve(endpoints: Endpoints) -> None:
+async def _serve() -> None:
     stopping = asyncio.Event()
+    options = flow_options(load(Settings))
     call_on_ending(stopping.set)
-    async with prefect_session():
-        await control(endpoints, stopping, _say_ready)
-
-
-def _say_ready() -> None:
-    sys.stdout.write(f"{READY_LINE}\n")
-    sys.stdout.flush()
+    with metrics_served():
+        async with prefect_session():
+            await control(options.endpoints, stopping, say_ready)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,20 @@
-"""What a process needs to run flows: the store, both legs, and one reader of their replies."""
+"""What a process needs to run flows: the store, both legs, one reader of replies; and how it cancels."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from prefect import tags
@@ -13,24 +22,22 @@ from prefect import tags
 from crucible.models import Classification, Comparison, Counts
 from crucible.settings import CelerySettings, FlowSettings, LegacySettings, load
 from crucible.store import Store
+from crucible.store.ownership import CANCELLED
 from crucible.telemetry.settings import TraceSettings
-from flows.enduring import enduring
-from flows.flow_runs import FlowRuns
+from flows.flow_runs import FlowRuns, enduring
 from flows.rules import Rules
 from tasks.background import BackgroundServices
-from tasks.batch import Batch
-from tasks.cancellation import Cancellations, killers_of
+from tasks.batch import Batch, cancelled
+from tasks.cancellation import Cancellations, killers_of, see_through
 from tasks.celery_leg.client import CeleryClient
 from tasks.events import EventKind, EventLog
 from tasks.exchange import Exchange
-from tasks.flow_metrics import count_settled, show_nothing_yet
-from tasks.leases import Lease
+from tasks.flow_metrics import count_settled, measure_lag, show_nothing_yet
+from tasks.leases import Lease, ServiceReports
 from tasks.legacy_leg.client import LegacyClient
-from tasks.loop_lag import measure_lag
 from tasks.replies import ReplyReader
-from tasks.resilience.breakers import CELERY_REDIS, REDIS, breakers_of_process
+from tasks.resilience.breaker import CELERY_REDIS, REDIS, breakers_of_process
 from tasks.run_traces import RunTraces
-from tasks.service_reports import ServiceReports
 from tasks.settler import Settler
 
 _current: ContextVar["FlowHost"] = ContextVar("flow host")
@@ -282,3 +289,54 @@ def host_tag(owner: str) -> str:
 def current_host() -> FlowHost:
     """The flow host of this process; flows run only inside ``flow_host``."""
     return _current.get()
+
+
+Settle = Callable[[], Coroutine[Any, Any, None]]
+"""Settles as cancelled what a flow leaves open."""
+
+_PAGE = 1000
+
+
+async def cancel_evaluations(host: FlowHost, evaluation_ids: Sequence[str]) -> None:
+    """Cancel evaluations, whichever process runs them; what was answered before keeps its column.
+
+    Nothing of them waits in a queue and none of their programs runs when it returns, unless a server could
+    not be reached: then the marks see to it. Raises ``ServiceUnavailable`` when those could not be made,
+    and nothing is cancelled then, and ``StoreError`` for an unknown id.
+    """
+    await host.exchange.cancel(evaluation_ids)
+    await settle_cancelled(host, evaluation_ids)
+
+
+async def cancel_sweep(host: FlowHost, sweep_id: str) -> None:
+    """Cancel a sweep, whichever process runs it: it submits no more, and what is open in it is cancelled.
+
+    Also where that process is no more. Raises as ``cancel_evaluations`` does.
+    """
+    await host.cancellations.mark([sweep_id])
+    while evaluation_ids := await host.store.unsettled(sweep_id, _PAGE):
+        await cancel_evaluations(host, evaluation_ids)
+
+
+async def settle_cancelled_sweep(host: FlowHost, sweep_id: str) -> None:
+    """Settle as cancelled whatever is open in a sweep whose flow run is ending here, and the sweep itself."""
+    await host.settler.flush()
+    while evaluation_ids := await host.store.unsettled(sweep_id, _PAGE):
+        await settle_cancelled(host, evaluation_ids)
+    await host.store.ownership.end_sweep(sweep_id, CANCELLED)
+
+
+async def settling_if_it_fails(work: Awaitable[T], settle: Settle) -> T:
+    """What ``work`` returns; when it fails, ``settle`` accounts for what it leaves open first."""
+    try:
+        return await work
+    except Exception:
+        await see_through(settle())
+        raise
+
+
+async def settle_cancelled(host: FlowHost, evaluation_ids: Sequence[str]) -> None:
+    """Settle evaluations as cancelled, behind the answers that came before: the first comparison stands."""
+    for evaluation_id, evaluation in await host.store.load(evaluation_ids):
+        host.settler.put(cancelled(evaluation_id, evaluation))
+    await host.settler.flush()

@@ -13,8 +13,7 @@ from crucible.models import Classification, Comparison, SweepReport
 from crucible.models.frozen import Frozen
 from crucible.models.sweep import Slowest
 from crucible.report.summary import LatencyRecorder, SlowestKeeper
-from crucible.statistics import CONFIDENCE
-from crucible.verdict import MIN_EVALUATIONS, judge, mismatch_rate_upper
+from crucible.verdict import CONFIDENCE, MIN_EVALUATIONS, judge, mismatch_rate_upper
 from flows.host import FlowHost
 from tasks.exchange import Tally
 

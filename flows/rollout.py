@@ -10,10 +10,10 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from crucible.rollout.assessment import Assessment
-from crucible.rollout.pilot import Books, Moment, drive
 from crucible.rollout.stage import Rollout, Stage
+from crucible.rollout.status import Books, Moment, drive
+from flows.artifacts import linked, rollout_page
 from flows.host import current_host
-from flows.links import linked, rollout_page
 
 ACTOR = "flow rollout"
 

@@ -5,16 +5,19 @@ runs, or a sweep; ``crucible:cancels`` is a stream that tells of new marks, each
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import cast
+from typing import Any, cast
+
+import redis
+import structlog
 
 from crucible.errors import ServiceUnavailable
 from crucible.models import LEGS, Leg
-from executors.killer import Killer
-from tasks.claims import claim_key, mark_key, mark_keys
-from tasks.connections import connect_async
-from tasks.streams import place_in
+from executors.client import Killer
+from tasks.claims import Claims, claim_key, mark_key, mark_keys
+from tasks.connections import connect_async, place_in
+from tasks.dispatch import LegClient
 
 CANCELS = "crucible:cancels"
 
@@ -119,3 +122,100 @@ def killers_of(executor_urls: Sequence[str], token: str) -> Killers:
 def newest(entries: Sequence[Entry]) -> str:
     """The id of the last of ``entries``, to read on from; that of the beginning if there are none."""
     return entries[-1][0].decode() if entries else "0-0"
+
+
+_LOOK_EVERY_MS = 1_000
+_AGAIN_MS = 100
+
+
+class CancelWatch:
+    """Has the executor end what was cancelled of a worker's live claims.
+
+    New marks wake it at once. It also looks at the marks every second, so that it need not trust that it
+    was woken: the marks are what counts.
+    """
+
+    def __init__(self, client: redis.Redis, claims: Claims, killer: Killer) -> None:
+        self._redis, self._claims, self._killer = client, claims, killer
+        self._last: str | None = None
+        self._are_ending = False
+
+    def look(self) -> None:
+        """Wait for marks, a second at most, and have what they name ended.
+
+        Raises ``ServiceUnavailable`` when Redis cannot be reached.
+        """
+        # Soon again until they have ended: a run that was just claimed may not have reached the executor yet.
+        self._wait_for_marks(_AGAIN_MS if self._are_ending else _LOOK_EVERY_MS)
+        run_ids = self._claims.cancelled()
+        self._are_ending = bool(run_ids)
+        if run_ids and self._killer.end(run_ids):
+            structlog.get_logger().info("cancelled", run_ids=run_ids)
+
+    def _wait_for_marks(self, within_ms: int) -> None:
+        if self._last is None:
+            self._last = newest(cast("list[Entry]", self._redis.xrevrange(CANCELS, count=1)))
+        found = self._redis.xread({CANCELS: self._last}, block=within_ms)
+        if found:
+            ((_, entries),) = cast("list[tuple[bytes, list[Entry]]]", found)
+            self._last = newest(entries)
+
+
+_WITHIN_S = 10.0
+
+
+class Withdrawal:
+    """Takes runs back on the legs of ``clients``. What cannot be reached now finds the marks later."""
+
+    def __init__(self, clients: Mapping[Leg, LegClient], cancellations: Cancellations) -> None:
+        self._clients = clients
+        self._cancellations = cancellations
+
+    async def of_evaluations(self, evaluation_ids: Collection[str], run_ids: Sequence[str]) -> None:
+        """Take back all runs of these evaluations, also those to come. ``run_ids`` are those under way.
+
+        Raises ``ServiceUnavailable`` when Redis cannot be told; nothing was taken back then.
+        """
+        await self._cancellations.mark(evaluation_ids)
+        await self._end(LEGS, run_ids)
+
+    async def of_runs(self, leg: Leg, run_ids: Sequence[str], sending: asyncio.Task[None]) -> None:
+        """Take back what ``sending`` sends to ``leg``."""
+        try:
+            await self._cancellations.mark(run_ids)
+        except ServiceUnavailable as error:
+            structlog.get_logger().warning("not marked", runs=len(run_ids), reason=str(error))
+        await asyncio.wait({sending})  # or it would queue what was just taken out of the queue
+        await self._end([leg], run_ids)
+
+    async def _end(self, legs: Collection[Leg], run_ids: Sequence[str]) -> None:
+        if not run_ids:
+            return
+        queues = (self._from_queue(leg, run_ids) for leg in legs)
+        await asyncio.gather(*queues, self._cancellations.kill(run_ids, legs))
+
+    async def _from_queue(self, leg: Leg, run_ids: Sequence[str]) -> None:
+        try:
+            await self._clients[leg].withdraw(run_ids)
+        except ServiceUnavailable as error:
+            structlog.get_logger().warning("not withdrawn", leg=leg, reason=str(error))
+
+
+async def see_through(work: Coroutine[Any, Any, None]) -> None:
+    """Finish ``work`` although the caller has been cancelled, or is once more; within seconds.
+
+    Raises nothing that ``work`` raises: the reason why the caller ends early must not be covered up.
+    """
+    working = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({working}, timeout=_WITHIN_S)
+    finally:
+        working.add_done_callback(_log_failure)
+    if not done:
+        working.cancel()
+
+
+def _log_failure(working: asyncio.Future[None]) -> None:
+    failure = None if working.cancelled() else working.exception()
+    if failure is not None:
+        structlog.get_logger().error("not cancelled in good order", reason=repr(failure))

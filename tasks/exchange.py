@@ -21,12 +21,10 @@ from crucible.errors import ServiceUnavailable
 from crucible.models import LEGS, Leg, Observation, Outcome
 from crucible.settings import FlowSettings
 from tasks.background import BackgroundService, BackgroundServices
-from tasks.cancellation import Cancellations
-from tasks.dispatch import Dispatch, LegClient
-from tasks.enqueue_spans import enqueuing
+from tasks.cancellation import Cancellations, Withdrawal, see_through
+from tasks.dispatch import Dispatch, LegClient, enqueuing
 from tasks.flow_metrics import count_answer, count_reply
 from tasks.replies import Reply, ReplyReader
-from tasks.withdrawal import Withdrawal, see_through
 
 
 class Answer(NamedTuple):

@@ -1,12 +1,13 @@
-"""What a flow host counts: answers as they come, and evaluations as they are settled."""
+"""What a flow host measures: answers, settled evaluations, and how late its event loop is."""
 
+import asyncio
 import time
 from functools import cache
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from crucible.models import LEGS, Classification, Comparison, Leg, Observation, Outcome
-from crucible.telemetry.buckets import WAIT_S
+from crucible.telemetry.metrics import WAIT_S
 
 
 def show_nothing_yet() -> None:
@@ -61,3 +62,18 @@ def _observations() -> Counter:
 @cache
 def _settled() -> Counter:
     return Counter("crucible_evaluations_settled", "Evaluations that got their column.", ("classification",))
+
+
+_OVER_S = 1.0
+
+
+async def measure_lag() -> None:
+    """Set the gauge, after a second."""
+    due = time.monotonic() + _OVER_S
+    await asyncio.sleep(_OVER_S)
+    _lag().set(max(0.0, time.monotonic() - due))
+
+
+@cache
+def _lag() -> Gauge:
+    return Gauge("crucible_flow_host_lag_seconds", "How late the flow host's event loop was just now.")

@@ -8,8 +8,7 @@ import structlog
 
 from crucible.models import LEGS, Leg
 from tasks.claims import claim_key, done_key
-from tasks.connections import connect_async
-from tasks.streams import place_in
+from tasks.connections import connect_async, place_in
 
 _READ_AT_ONCE = 500
 _BLOCK_MS = 5_000

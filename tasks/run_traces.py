@@ -18,10 +18,8 @@ from crucible.ids import made_at
 from crucible.models import Comparison, Leg
 from crucible.store import NOISE_RUN, Work
 from crucible.store.spans import SpanStore
-from crucible.telemetry.context import context_of, sampled_anew, text_of
-from crucible.telemetry.roots import Root
 from crucible.telemetry.settings import TraceSettings
-from crucible.telemetry.spans import begin, failed, link_to, root
+from crucible.telemetry.spans import Root, begin, context_of, failed, link_to, root, sampled_anew, text_of
 from tasks.exchange import Answer
 
 _FRESH = timedelta(seconds=2)

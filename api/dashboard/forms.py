@@ -5,9 +5,8 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 
-from api.bodies import MAX_SMALL_BODY_BYTES
-from api.intake import Intake
 from api.problems import Problem
+from api.requests import MAX_SMALL_BODY_BYTES, Intake
 from crucible.models.evaluation import MAX_PROGRAM_BYTES
 
 _PROGRAM_FORM_BYTES = 6 * MAX_PROGRAM_BYTES

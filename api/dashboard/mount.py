@@ -1,26 +1,61 @@
 """Puts the dashboard together, and under its address."""
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlencode
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from api.dashboard.assets import assets_router
-from api.dashboard.evaluations import evaluations_pages
-from api.dashboard.migration import migration_pages
-from api.dashboard.pages import pages_router
-from api.dashboard.parts import DashboardParts
-from api.dashboard.rendering import Pages
-from api.dashboard.session import SignedOut
-from api.dashboard.signing_in import signing_in_router
-from api.dashboard.stream import stream_router
-from api.dashboard.sweeps import sweeps_pages
+from api.dashboard.board import Board
+from api.dashboard.evaluations import evaluations_pages, sweeps_pages
+from api.dashboard.pages import migration_pages, pages_router, stream_router
+from api.dashboard.rendering import Elsewhere, Pages
+from api.dashboard.session import Sessions, SignedOut, signing_in_router
+from api.desk import Desk
+from api.feed import Feed
+from api.guard import Guard
 from api.problems import Problem
+from api.routes.sweeps import CancelSweep
 from crucible.errors import PlatformError
+from crucible.store import Store
+from tasks.dead_letters import DeadLetters
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardParts:
+    """The same parts as those of the API beside it, and where the pages of others are."""
+
+    guard: Guard
+    sessions: Sessions
+    store: Store
+    board: Board
+    desk: Desk
+    feed: Feed
+    letters: tuple[DeadLetters, ...]
+    cancel_sweep: CancelSweep
+    elsewhere: Elsewhere
+
+
+_FOR_GOOD = "public, max-age=31536000, immutable"
+
+
+def assets_router(pages: Pages) -> APIRouter:
+    """``/static/{name}``; addresses in pages carry a digest, so that a browser never asks twice."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/static/{name}")
+    async def file(name: str) -> Response:
+        if name not in pages.files:
+            raise Problem(HTTPStatus.NOT_FOUND, f"no page loads a file {name!r}")
+        content, kind = pages.files[name]
+        headers = {"Cache-Control": _FOR_GOOD, "X-Content-Type-Options": "nosniff"}
+        return Response(content, media_type=kind, headers=headers)
+
+    return router
 
 
 def create_dashboard(parts: DashboardParts) -> ASGIApp:

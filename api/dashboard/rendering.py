@@ -1,6 +1,7 @@
 """Fills the templates of the dashboard, and says what a browser may do with them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
 from importlib.resources import files
@@ -11,9 +12,35 @@ from fastapi.responses import HTMLResponse
 from jinja2 import PackageLoader
 
 from crucible.models.access import Scope
-from crucible.report.reading import reading_environment
-from crucible.report.templating import asset
+from crucible.report.reading import asset, reading_environment
 from crucible.rollout.stage import stage_in_words
+
+
+@dataclass(frozen=True, slots=True)
+class LiveParts:
+    """As the template uses it: topic of the events, address to fetch, elements to put in from there.
+
+    ``after`` is the newest event before the page was read: none falls between the page and its stream.
+    """
+
+    topic: str
+    after: str
+    address: str
+    elements: str
+
+
+class Live:
+    """Elements of a page, by id, that follow the events of ``topic``."""
+
+    def __init__(self, topic: str, *elements: str) -> None:
+        self._topic = topic
+        self._elements = ",".join(f"#{each}" for each in elements)
+
+    def at(self, request: Request) -> LiveParts:
+        """For the page at the address of ``request``."""
+        query = f"?{request.url.query}" if request.url.query else ""
+        return LiveParts(self._topic, request.state.place, f"{request.url.path}{query}", self._elements)
+
 
 HEADERS = {
     "Content-Security-Policy": (

@@ -4,11 +4,15 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
+from api.figures import Figures
+from api.guard import Guard
 from api.problems import Problem
 from api.readiness import Readiness
+from crucible.models.access import Scope
 from tasks.background import ServiceState
 
 
@@ -67,5 +71,21 @@ def readiness_router(readiness: Readiness) -> APIRouter:
                 HTTPStatus.SERVICE_UNAVAILABLE, detail, {"missing": health.faults, "services": shown}
             )
         return Ready(status="ok", services=services)
+
+    return router
+
+
+def metrics_router(figures: Figures, guard: Guard) -> APIRouter:
+    """The endpoint of figures."""
+    router = APIRouter(dependencies=[Depends(guard.needs(Scope.READ))])
+
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def metrics() -> Response:
+        """All figures in Prometheus' text format. A part that does not answer is left out."""
+        return Response(await figures.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return router

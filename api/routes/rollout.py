@@ -7,11 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import Field
 
-from api.access import STACK_KEY_ID, Access
-from api.bodies import JsonBody
-from api.guard import Guard
+from api.guard import STACK_KEY_ID, Access, Guard
 from api.openapi import problems
 from api.problems import Problem
+from api.requests import JsonBody
 from crucible.errors import GateRefused, InputError, RolloutConflict
 from crucible.models.access import Scope
 from crucible.models.frozen import Frozen

@@ -8,22 +8,23 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field, model_validator
 
-from api.bodies import JsonBody
 from api.guard import Guard
-from api.ids import is_sweep_id, unknown_sweep
 from api.openapi import problems
+from api.problems import Problem
+from api.requests import JsonBody, is_sweep_id, unknown_sweep
 from crucible.errors import ServiceUnavailable
 from crucible.ids import new_sweep_id
 from crucible.models import Counts, SweepReport
 from crucible.models.access import Scope
 from crucible.models.frozen import Frozen
+from crucible.report.svg import latency_svg
 from crucible.store import Store
 from crucible.store.ownership import CANCELLED
 from crucible.verdict import MIN_EVALUATIONS
-from flows.starting import start_parity_sweep
+from flows.flow_runs import start_parity_sweep
 
 CancelSweep = Callable[[str], Awaitable[None]]
-"""See ``flows.cancel.cancel_sweep``."""
+"""See ``flows.host.cancel_sweep``."""
 
 
 class SweepOrder(Frozen):
@@ -138,3 +139,47 @@ async def state_of(store: Store, sweep_id: str) -> SweepState:
     counts = await store.counts(sweep_id)
     flow_run_id = report.flow_run_ids[0] if report and report.flow_run_ids else None
     return SweepState(**found.model_dump(), counts=counts, flow_run_id=flow_run_id, report=report)
+
+
+_KEPT = 64
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Drawing(Response):
+    """An SVG document."""
+
+    media_type = "image/svg+xml"
+
+
+def plots_router(find_sweep: Callable[[str], Awaitable[SweepReport | None]]) -> APIRouter:
+    """Plots need no key: the Prefect UI embeds them as images, and a browser shows no key for an image.
+
+    Whoever has a sweep's id, of which 80 bits are chance, sees how long its programs ran, and no word of
+    any of them.
+    """
+    router = APIRouter(prefix="/sweeps/{sweep_id}/plots")
+    drawn: dict[str, str] = {}
+
+    async def draw(sweep_id: str) -> str | None:
+        """A sweep is drawn once, for its report may be long; what is finished never changes."""
+        report = await find_sweep(sweep_id) if is_sweep_id(sweep_id) else None
+        drawing = None if report is None else latency_svg(report.latency)
+        if drawing is not None:
+            drawn[sweep_id] = drawing
+            if len(drawn) > _KEPT:
+                del drawn[next(iter(drawn))]
+        return drawing
+
+    @router.get("/latency.svg", response_class=Drawing, responses=problems(HTTPStatus.NOT_FOUND))
+    async def latency(sweep_id: str) -> Response:
+        """How long programs ran on either leg, as an SVG document."""
+        drawing = drawn.get(sweep_id) or await draw(sweep_id)
+        if drawing is None:
+            raise Problem(HTTPStatus.NOT_FOUND, f"no finished sweep with run times has the id {sweep_id!r}")
+        return Drawing(drawing, headers=_HEADERS)
+
+    return router

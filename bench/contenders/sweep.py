@@ -10,9 +10,9 @@ from typing import Any
 from bench.child import Orders
 from crucible.ids import new_sweep_id
 from crucible.models import Comparison
+from flows.flow_runs import prefect_session
 from flows.host import Endpoints, FlowHost, flow_host
 from flows.outcome import SweepRequest
-from flows.session import prefect_session
 from flows.sweep import sweep
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console, Group, RenderableType
 
-from cli.output import Json, show
+from cli.exits import Json, show
 from cli.terminal.style import heading, plain_table
 from crucible.errors import InputError
 from crucible.settings import Settings, load

@@ -4,12 +4,11 @@ from dataclasses import asdict
 
 from rich.table import Table
 
-from cli.output import Json, show
+from cli.exits import Json, show
 from cli.running import server_url
 from cli.terminal.style import plain_table
 from crucible.settings import BreakerSettings, Settings, load
-from tasks.resilience.breakers import SHARED
-from tasks.resilience.shared import BreakerState, breakers, connect_briefly
+from tasks.resilience.breaker import SHARED, BreakerState, breakers, connect_briefly
 
 _COLOURS = {"closed": "green", "open": "red", "half-open": "yellow"}
 

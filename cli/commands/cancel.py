@@ -7,7 +7,7 @@ from urllib.parse import quote
 import httpx
 import typer
 
-from cli.output import Json, show
+from cli.exits import Json, show
 from cli.running import api_client
 from crucible.errors import InputError, ServiceUnavailable
 from crucible.settings import Settings, load

@@ -8,15 +8,15 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from cli.exits import Json, show
 from cli.migration import on_store
-from cli.output import Json, show
 from cli.terminal.style import plain_table
 from crucible.errors import InputError
 from crucible.fingerprints import CauseTally, unseen
 from crucible.ids import made_at
 from crucible.models import Cause, Classification, Comparison
 from crucible.report.visible import visible_text
-from crucible.rollout.inputs import ALL, Columns
+from crucible.rollout.assessment import ALL, Columns
 from crucible.store import Store
 from crucible.store.rollout import RolloutStore
 

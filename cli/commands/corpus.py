@@ -9,13 +9,13 @@ from typing import IO, Annotated, Literal
 import typer
 from rich.console import Console
 
+from cli.exits import Json, print_json
 from cli.migration import on_store
-from cli.output import Json, print_json
 from crucible.corpus import to_line
 from crucible.errors import InputError
 from crucible.importers import Skipped, import_records
-from crucible.recorded import recorded_lines
 from crucible.store import Store
+from flows.corpora import recorded_lines
 
 app = typer.Typer(help="Make corpora from data sets, and from what came in.")
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 import typer
 
 from cli import foreground
+from cli.exits import Json, show
 from cli.letters import LetterBox, Opened, letter_box
 from cli.migration import on_store
-from cli.output import Json, show
-from cli.replaying import Replayed, replayed
+from cli.sweeping import Replayed, replayed
 from cli.terminal.letters_view import letter_document, letters_table, render_letter, whole_document
 from crucible.errors import InputError
 from crucible.models import Leg

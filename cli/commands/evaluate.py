@@ -6,11 +6,10 @@ from typing import Annotated
 import typer
 
 from cli import foreground
-from cli.exits import of_classification
-from cli.output import Json, show
+from cli.exits import Json, of_classification, show
 from cli.programs import Language, Stdin, read_evaluation
 from cli.sweeping import run_evaluation
-from cli.terminal.evaluate_view import render_comparison
+from cli.terminal.report_view import render_comparison
 from crucible.settings import Settings, load
 
 

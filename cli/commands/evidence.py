@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from cli.output import Json, show
+from cli.exits import Json, show
 from crucible.evidence import Evidence, Question, evidence
 
 _USUAL = Question()

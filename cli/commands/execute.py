@@ -13,11 +13,10 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from cli.exits import Exit
+from cli.exits import Exit, Json
 from cli.foreground import endings_handled
-from cli.output import Json
 from cli.programs import Language, Stdin, language_of, read_text
-from cli.terminal.evaluate_view import render_observation
+from cli.terminal.report_view import render_observation
 from crucible.errors import InputError, PlatformError
 from crucible.models import Observation
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli.output import Json, show
+from cli.exits import Json, show
 from cli.terminal.style import plain_table
 from crucible.errors import InputError, PlatformError
 

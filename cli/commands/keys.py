@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from rich.console import RenderableType
 from rich.text import Text
 
+from cli.exits import Json, print_json, show
 from cli.migration import on_store
-from cli.output import Json, print_json, show
 from cli.terminal.style import plain_table
 from crucible.errors import InputError
 from crucible.ids import new_key_id

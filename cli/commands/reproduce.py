@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli import foreground
-from cli.exits import Exit
-from cli.output import Json, print_json, show
+from cli.exits import Exit, Json, print_json, show
 from cli.sweeping import run_reproduce
 from crucible.report.visible import visible_text
 from crucible.reproducer import AT_MOST, Reproducer, write_reproducer

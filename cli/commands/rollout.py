@@ -8,16 +8,20 @@ import typer
 from pydantic import BaseModel
 from rich.console import Console
 
-from cli.exits import Exit
+from cli.exits import Exit, Json, show
 from cli.migration import on_store, operator, parse_rule
-from cli.output import Json, show
-from cli.terminal.gates_view import render_refusal
-from cli.terminal.rollout_view import render_change, render_log, render_moment, render_plan, render_status
+from cli.terminal.rollout_view import (
+    render_change,
+    render_log,
+    render_moment,
+    render_plan,
+    render_refusal,
+    render_status,
+)
 from crucible.errors import GateRefused, InputError
 from crucible.rollout.assessment import Assessment
-from crucible.rollout.pilot import Moment, drive
-from crucible.rollout.plan import plan
 from crucible.rollout.stage import Rollout, Stage
+from crucible.rollout.status import Moment, drive, plan
 from crucible.store.rollout import Change, RolloutStore
 
 app = typer.Typer(

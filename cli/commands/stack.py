@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console, Group
 
-from cli.output import Json, print_json, show
+from cli.exits import Json, print_json, show
 from cli.running import ask_readiness
 from cli.terminal.stack_view import (
     render_readiness,

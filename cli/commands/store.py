@@ -8,16 +8,14 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from cli import foreground
+from cli.exits import Json, show
 from cli.migration import on_store, store_url
-from cli.output import Json, show
 from cli.terminal.style import plain_table
 from crucible.errors import InputError
 from crucible.settings import RetentionSettings, Settings, load
-from crucible.store.database import Database, parse
-from crucible.store.measures import StoreInfo
-from crucible.store.migration import downgrade as take_back
-from crucible.store.migration import revisions
-from crucible.store.pruning import Pruned, prune
+from crucible.store.database import Database, parse, revisions
+from crucible.store.database import downgrade as take_back
+from crucible.store.retention import Pruned, StoreInfo, prune
 from deployments.stack import read_state
 
 app = typer.Typer(help="See how large the store is, let the old go, take it back to an older version.")

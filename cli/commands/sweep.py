@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from cli import foreground
-from cli.exits import of_verdict
-from cli.output import Json, show
+from cli.exits import Json, of_verdict, show
 from cli.sweeping import Wish, run_sweep
 from cli.terminal.report_view import render_report
 from crucible.errors import InputError

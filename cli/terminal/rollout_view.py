@@ -1,22 +1,114 @@
 """The migration on the terminal: what somebody woken at night wants to know, in the order they want it."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
-from cli.terminal.gates_view import bar_of, render_gates, render_strata, threshold_of
 from cli.terminal.style import heading, plain_table
 from crucible.report.visible import visible_text
-from crucible.report.words import many, seconds
-from crucible.rollout.assessment import GateState
-from crucible.rollout.audit import AuditEntry
-from crucible.rollout.inputs import ALL
-from crucible.rollout.pilot import Moment
-from crucible.rollout.plan import Step
+from crucible.report.words import many, percent_up, seconds
+from crucible.rollout.assessment import ALL, Assessment, GateResult, GateState, StratumEvidence
+from crucible.rollout.epoch import AuditEntry
+from crucible.rollout.gates import NAME as PARITY
 from crucible.rollout.stage import Rollout, RouteRule, Stage, stage_in_words
-from crucible.rollout.status import RolloutStatus
+from crucible.rollout.status import Moment, RolloutStatus, Step, StratumStatus
+
+_SIGNS = {
+    GateState.GO: ("✓ go", "green"),
+    GateState.WAITING: ("… waiting", "yellow"),
+    GateState.BLOCKED: ("✗ blocked", "bold red"),
+}
+_BAR = 8
+_LARGE = 9_999
+
+
+def render_gates(gates: Iterable[GateResult]) -> Table:
+    """Each gate with its state and its reason."""
+    table = plain_table("gate", "state", "reason", numbers_from=3)
+    table.columns[1].no_wrap = True
+    for gate in gates:
+        sign, style = _SIGNS[gate.state]
+        table.add_row(gate.name.replace("_", " "), Text(sign, style=style), visible_text(gate.reason))
+    return table
+
+
+def render_refusal(message: str, assessment: Assessment) -> RenderableType:
+    """Why a step is refused: every gate, and how many pairs each stratum still needs."""
+    waiting = {name: each for name, each in assessment.strata.items() if not _is_enough(each)}
+    parts: list[RenderableType] = [Text(message, style="bold"), Text(), render_gates(assessment.gates)]
+    if waiting:
+        parts += [Text(), _eta(waiting, threshold_of(assessment.gates))]
+    return Group(*parts)
+
+
+def render_strata(
+    strata: Mapping[str, StratumStatus], causes: Mapping[str, int], threshold: float
+) -> RenderableType:
+    """The evidence of each stratum against the threshold, and what it still takes."""
+    table = plain_table("stratum", "e-value", "", "rate below", "pairs", "against", "pairs to go")
+    for name, each in strata.items():
+        bar, style = bar_of(each.e_value, threshold)
+        table.add_row(
+            Text(visible_text(name)),
+            Text(_short(each.e_value)),
+            Text(bar, style=style),
+            percent_up(each.mismatch_rate_upper),
+            f"{each.pairs:,}",
+            Text(f"{each.mismatches:,}", style="bold red" if each.mismatches else ""),
+            "see languages" if each.kept and name == ALL else _to_go(each),
+        )
+    return Group(table, *_never(strata, causes))
+
+
+def threshold_of(gates: Iterable[GateResult]) -> float:
+    """The e-value that makes a GO, as the gate of parity tells it."""
+    found = (gate.numbers.get("threshold") for gate in gates if gate.name == PARITY)
+    return next(filter(None, found), math.inf)
+
+
+def bar_of(value: float, threshold: float) -> tuple[str, str]:
+    """How far a statistic that begins at 1 has come to ``threshold`` on a scale of logarithms; its style."""
+    part = math.log(max(value, 1.0)) / math.log(threshold)
+    filled = min(_BAR, int(part * _BAR))
+    return "█" * filled + "░" * (_BAR - filled), "green" if part >= 1 else "yellow"
+
+
+def _eta(waiting: Mapping[str, StratumEvidence], threshold: float) -> Table:
+    table = plain_table("stratum", "e-value", f"of {threshold:g}", "pairs to go")
+    for name, each in waiting.items():
+        bar, style = bar_of(each.e_value, threshold)
+        table.add_row(Text(visible_text(name)), _short(each.e_value), Text(bar, style=style), _to_go(each))
+    return table
+
+
+def _never(strata: Mapping[str, StratumStatus], causes: Mapping[str, int]) -> Iterator[Text]:
+    names = [name for name, each in strata.items() if each.pairs_to_go is None and not each.kept]
+    if not names:
+        return
+    first = next(iter(causes), None)
+    remedy = f"mend cause {first} first" if first else "mend what leaves evaluations unpaired first"
+    where = many(len(names), "stratum") if len(names) == 1 else f"{len(names)} strata"
+    yield Text(f"✗ {where}: never at this rate; {visible_text(remedy)}", style="bold red")
+
+
+def _is_enough(each: StratumEvidence) -> bool:
+    return each.kept or each.pairs_to_go == 0
+
+
+def _to_go(each: StratumEvidence | StratumStatus) -> str:
+    if each.kept:
+        return "kept on legacy"
+    if each.pairs_to_go is None:
+        return "never so"
+    return f"{each.pairs_to_go:,}" if each.pairs_to_go else "✓ enough"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.2f}" if value <= _LARGE else f"> {_LARGE:,}"
+
 
 _CAUSES_SHOWN = 3
 _COLUMNS = ("matched", "mismatched", "nondeterministic", "unpaired", "cancelled", "not_sampled", "waiting")

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crucible.models import Verdict
-from crucible.report.diff import DiffLine, Kind
+from crucible.report.visible import DiffLine, Kind
 
 VERDICT_STYLES = {
     Verdict.PASS: "bold green",

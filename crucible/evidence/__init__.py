@@ -3,11 +3,9 @@
 Pure functions of numbers, after section and verse of the papers they name.
 """
 
-from crucible.evidence.gate import Gate, Tally, gate
 from crucible.evidence.latency import RankBounds, rank_bounds
-from crucible.evidence.noise import excess_e_value
-from crucible.evidence.parity import Evidence, Question, evidence
-from crucible.evidence.rollback import Detector, DetectorSettings
+from crucible.evidence.parity import Evidence, Gate, Question, Tally, evidence, gate
+from crucible.evidence.rollback import Detector, DetectorSettings, excess_e_value
 
 __all__ = [
     "Detector",

@@ -1,8 +1,9 @@
 """Mismatches grouped by cause."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from crucible.errors import InputError
 from crucible.fingerprints.fingerprint import fingerprint
 from crucible.models import Cause, Classification, Comparison
 
@@ -59,3 +60,18 @@ class _Group:
 def _length(comparison: Comparison) -> int:
     sides = (comparison.legacy, comparison.celery)
     return sum(len(side.stdout_b64) + len(side.stderr_b64) for side in sides if side is not None)
+
+
+def unseen(counts: Mapping[str, int], pairs: int) -> float:
+    """The probability that the next pair shows a cause not in ``counts``: causes seen once over all pairs.
+
+    ``counts`` has the mismatches by digest among ``pairs`` compared evaluations; without a pair the answer
+    is 1. It holds for evaluations drawn like those seen; of programs unlike all of them nothing is known.
+    Raises ``InputError`` for counts that cannot be.
+
+    Source: I. J. Good, "The population frequencies of species and the estimation of population parameters",
+    Biometrika 40 (1953), who has the idea from A. M. Turing.
+    """
+    if any(number < 0 for number in counts.values()) or sum(counts.values()) > pairs:
+        raise InputError(f"{sum(counts.values())} mismatches cannot be among {pairs} pairs; count both alike")
+    return sum(number == 1 for number in counts.values()) / pairs if pairs else 1.0

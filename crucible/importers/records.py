@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from crucible.corpus import open_plain, raw_lines
-from crucible.corpus_faults import first_fault, shown
+from crucible.corpus import first_fault, open_plain, raw_lines, shown
 from crucible.errors import CorpusError, InputError
 from crucible.models import Evaluation
 

@@ -1,8 +1,16 @@
 """Frozen values: what goes in, what was seen, and what follows from it."""
 
-from crucible.models.comparison import Classification, Comparison, Difference, Field
+from crucible.models.comparison import (
+    LEGS,
+    Classification,
+    Comparison,
+    Difference,
+    Field,
+    Leg,
+    Observation,
+    Outcome,
+)
 from crucible.models.evaluation import Evaluation, Expectation, Limits
-from crucible.models.observation import LEGS, Leg, Observation, Outcome
 from crucible.models.sweep import Cause, Counts, SweepReport, Verdict
 
 __all__ = [

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from crucible.models.comparison import Outcome
 from crucible.models.frozen import Frozen
-from crucible.models.observation import Outcome
 
 MAX_PROGRAM_BYTES = 10 * 1024 * 1024
 """The largest program or standard input that is accepted, in bytes of UTF-8."""

@@ -6,7 +6,6 @@ reach of all rules.
 """
 
 from crucible.normalise.apply import normalise, normalised
-from crucible.normalise.file import load_rules
-from crucible.normalise.rules import NO_RULES, Kind, Rule, RuleSet
+from crucible.normalise.rules import NO_RULES, Kind, Rule, RuleSet, load_rules
 
 __all__ = ["NO_RULES", "Kind", "Rule", "RuleSet", "load_rules", "normalise", "normalised"]

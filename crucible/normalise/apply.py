@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from crucible.normalise.displays import hash_ordered
-from crucible.normalise.line_ends import line_endings
-from crucible.normalise.masks import memory_addresses, temp_paths, timestamps, timings
+from crucible.normalise.masks import line_endings, memory_addresses, temp_paths, timestamps, timings
 from crucible.normalise.pattern import compiled
 from crucible.normalise.rules import Kind, Rule
 

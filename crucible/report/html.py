@@ -7,8 +7,7 @@ from hashlib import sha256
 
 from crucible.models import Classification, Comparison, SweepReport
 from crucible.report import plot, words
-from crucible.report.reading import reading_environment
-from crucible.report.templating import asset
+from crucible.report.reading import asset, reading_environment
 
 OPEN_AT_FIRST = 3
 """How many mismatches are unfolded when the page opens."""

@@ -2,14 +2,32 @@
 
 import re
 from datetime import UTC, datetime
+from importlib.resources import files
 
-from jinja2 import BaseLoader, Environment
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from crucible.report import plot, sides, words
-from crucible.report.diff import DiffLine
-from crucible.report.templating import environment
-from crucible.report.visible import visible_text
+from crucible.report.visible import DiffLine, visible_text
+
+
+def environment(*loaders: BaseLoader) -> Environment:
+    """Templates of this package and, before them, of ``loaders``: what is not marked as safe is escaped."""
+    return Environment(
+        loader=ChoiceLoader([*loaders, PackageLoader("crucible.report")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def asset(*names: str) -> Markup:
+    """The files of these names beside the templates, one after the other, to be put in as they are."""
+    folder = files("crucible.report") / "templates"
+    # What is marked as safe is a file of our own.
+    return Markup("".join((folder / name).read_text("utf-8") for name in names))  # noqa: S704
+
 
 _NAMES = {"␍": "CR", "␊": "LF", "␀": "NUL"}
 _SYMBOL = re.compile(r"(\\x[0-9a-f]{2}|[·→␍␊␀]|⟨[0-9,]+ bytes⟩)")

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from crucible.models import Comparison, Field, Observation
 from crucible.report import words
-from crucible.report.diff import MAX_LINES, DiffLine, unified_diff
-from crucible.report.visible import Excerpt, excerpt, visible_text
+from crucible.report.visible import MAX_LINES, DiffLine, Excerpt, excerpt, unified_diff, visible_text
 
 ABSENT = "no answer"
 EXCERPT_LINES = 24

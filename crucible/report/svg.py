@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from crucible.models.sweep import LatencySummary
 from crucible.report import plot
-from crucible.report.templating import asset, environment
+from crucible.report.reading import asset, environment
 
 
 def latency_svg(latency: Mapping[str, LatencySummary]) -> str | None:

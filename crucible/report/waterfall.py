@@ -13,7 +13,7 @@ from crucible.models import LEGS
 from crucible.report import words
 from crucible.report.plot import Mark
 from crucible.report.reading import reading_environment
-from crucible.telemetry.record import SpanRecord
+from crucible.telemetry.otlp import SpanRecord
 
 WIDTH, LEFT, RIGHT = 960, 250, 12
 TOP, ROW, BAR = 26, 24, 14

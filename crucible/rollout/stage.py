@@ -2,11 +2,12 @@
 
 from enum import StrEnum
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from crucible.models import Evaluation, Leg
+from crucible.errors import InputError
+from crucible.models import Classification, Comparison, Evaluation, Leg
 from crucible.models.frozen import Frozen
 
 BUCKETS = 1_000_000
@@ -164,3 +165,88 @@ def _legs(rollout: Rollout, authority: Leg, evaluation_id: str) -> tuple[Leg, ..
             return ("legacy", "celery")
         case _:
             return (authority,)
+
+
+def forward(rollout: Rollout, stage: Stage, share: float, sample: float) -> Rollout:
+    """One step ahead; whether it may be taken is the gates' business. ``sample`` is for ``live``."""
+    if stage is Stage.LIVE:
+        return changed(rollout, stage=stage, share=share, sample=sample)
+    return changed(rollout, stage=stage, share=share)
+
+
+def back(rollout: Rollout, to: Stage = Stage.LEGACY) -> Rollout:
+    """Back to ``to``. Celery loses the authority over whatever is not answered yet, and the epoch is spent.
+
+    Raises ``InputError`` when ``to`` is not behind the present stage.
+    """
+    if to.rank >= rollout.stage.rank:
+        raise InputError(
+            f"the stage is {rollout.stage}; {to} is not behind it, so there is nothing to roll back"
+        )
+    share = 0.0 if to.rank < Stage.CANARY.rank else rollout.share
+    return changed(rollout, stage=to, share=share, spent=rollout.epoch)
+
+
+def into_epoch(rollout: Rollout, epoch: int) -> Rollout:
+    """The state in a new epoch: without evidence yet, so Celery answers nothing in it at first."""
+    if rollout.stage.rank <= Stage.SHADOW.rank:
+        return changed(rollout, epoch=epoch)
+    return changed(rollout, epoch=epoch, stage=Stage.SHADOW, share=0.0)
+
+
+def changed(rollout: Rollout, **changes: Any) -> Rollout:
+    """The next version with ``changes``; raises ``InputError`` for values that do not fit.
+
+    Whoever goes back, by whatever way, takes Celery's authority over what is under way.
+    """
+    values = {**rollout.model_dump(), **changes, "version": rollout.version + 1}
+    try:
+        found = Rollout.model_validate(values)
+    except ValueError as error:
+        problem = str(error).splitlines()
+        raise InputError(f"the rollout cannot be set so: {' '.join(problem[1:3])}") from None
+    if found.stage.rank < rollout.stage.rank and found.revoked < rollout.version:
+        return found.model_copy(update={"revoked": rollout.version})
+    return found
+
+
+_AGREED = (Classification.MATCH, Classification.NOT_SAMPLED)
+
+
+def authority(route: Route, revoked: int) -> Leg:
+    """Who answers an evaluation so routed, now that stamps up to version ``revoked`` have lost Celery's."""
+    return "legacy" if route.version <= revoked else route.authority
+
+
+def answered_by(route: Route, comparison: Comparison, revoked: int) -> Leg | None:
+    """The leg that answers, or null where the one that has to has no answer.
+
+    Where both ran and disagree legacy answers: it is what users had before. Where Celery should answer and
+    cannot, legacy does, if it ran.
+    """
+    who = authority(route, revoked)
+    if who == "celery" and comparison.celery is not None and comparison.classification in _AGREED:
+        return "celery"
+    return "legacy" if comparison.legacy is not None else None
+
+
+def is_orphaned(route: Route, comparison: Comparison, revoked: int) -> bool:
+    """Whether legacy must run this first: only Celery did, and its answer is missing or no longer wanted."""
+    if comparison.legacy is not None or "legacy" in route.legs:
+        return False
+    if comparison.classification is Classification.CANCELLED:
+        return False
+    return comparison.celery is None or authority(route, revoked) == "legacy"
+
+
+def is_critical(comparison: Comparison) -> bool:
+    """Whether one confirmed case is enough to turn back.
+
+    So it is where success and failure are taken for each other, and where Celery has lost an evaluation that
+    legacy answered.
+    """
+    if comparison.legacy is None:
+        return False
+    if comparison.celery is None:
+        return True
+    return (comparison.legacy.exit_code == 0) != (comparison.celery.exit_code == 0)

@@ -11,8 +11,8 @@ from crucible.store.entries import (
     Timing,
     Work,
 )
+from crucible.store.keys import Repeatable
 from crucible.store.ownership import Owner
-from crucible.store.repeated import Repeatable
 from crucible.store.store import Store
 
 __all__ = [

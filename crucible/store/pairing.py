@@ -6,11 +6,11 @@ Settling and verifying both go through here, so that they cannot drift apart.
 import math
 from typing import Any, NamedTuple
 
+from crucible.compare import MutantKind, is_caught, mutant_for
 from crucible.evidence import Detector
-from crucible.models import Classification, Comparison
-from crucible.rollout.answering import is_critical
-from crucible.rollout.epoch import Epoch
-from crucible.rollout.stage import Route
+from crucible.models import Classification, Comparison, Evaluation, Observation
+from crucible.rollout.epoch import Epoch, EpochKey
+from crucible.rollout.stage import Route, is_critical
 
 Detectors = dict[str, Detector]
 """The detectors of one epoch by stratum, those that have seen a pair."""
@@ -73,3 +73,38 @@ def grounds(known: Detectors, pair: Pair, alarmed: tuple[str, ...], seq: int) ->
         "alarmed": list(alarmed),
         "log_m": {each: known[each].log_m for each in pair.strata},
     }
+
+
+class Planted(NamedTuple):
+    """The kind of fault that was planted beside a pair, and whether it was noticed."""
+
+    kind: MutantKind
+    caught: bool
+
+
+def carries_fault(key: EpochKey, comparison: Comparison) -> bool:
+    """Whether a fault is to be planted beside this pair; only beside pairs that matched."""
+    return _fault(key, comparison) is not None
+
+
+def planted_in(key: EpochKey, comparison: Comparison, evaluation: Evaluation) -> Planted | None:
+    """What was planted beside a pair, if anything, and whether the comparison noticed.
+
+    A ``duplicate`` is caught only once the store has refused it, so until then it is not.
+    """
+    found = _fault(key, comparison)
+    if found is None or comparison.legacy is None:
+        return None
+    kind, mutated = found
+    if kind is MutantKind.DUPLICATE:
+        return Planted(kind, caught=False)
+    return Planted(kind, caught=is_caught(kind, evaluation, comparison.legacy, mutated, key.rules))
+
+
+def _fault(key: EpochKey, comparison: Comparison) -> tuple[MutantKind, Observation] | None:
+    """Drawn from the evaluation's id, so that anyone can draw it again."""
+    matched = comparison.classification is Classification.MATCH
+    if not matched or comparison.legacy is None or comparison.celery is None:
+        return None
+    drawn = comparison.evaluation_id
+    return mutant_for(drawn, drawn, comparison.celery, key.policy.mutant_share)

@@ -1,30 +1,37 @@
 """How the old goes: its evidence is verified and added up first, its evaluations go in small steps then."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, Update, and_, delete, not_, or_, select, text, update
+from sqlalchemy import ColumnElement, Row, Select, Update, and_, delete, func, not_, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.errors import StoreError
-from crucible.ids import first_id_at
+from crucible.ids import first_id_at, made_at
 from crucible.models import Classification
-from crucible.rollout.audit import ITSELF
+from crucible.models.frozen import Frozen
+from crucible.rollout.assessment import ALL
+from crucible.rollout.epoch import ITSELF
 from crucible.store import encoding, rollout_state
-from crucible.store.closing import CLOSED, Closing, read_closing
 from crucible.store.database import Database
-from crucible.store.front_tables import evaluation_tags, spans
-from crucible.store.raw_pairs import raw_pairs
 from crucible.store.replay import Replay
-from crucible.store.rollout_inputs import DIFFERED, MATCHED_TRAFFIC, UNCONFIRMED
-from crucible.store.rollout_state import Reason, read_state
-from crucible.store.rollout_tables import evidence
-from crucible.store.tables import evaluations, observations, sweeps
+from crucible.store.rollout_inputs import DIFFERED, MATCHED_TRAFFIC, UNCONFIRMED, raw_pairs
+from crucible.store.rollout_state import CLOSED, Closing, Reason, read_closing, read_state
+from crucible.store.tables import (
+    REVISION,
+    evaluation_tags,
+    evaluations,
+    evidence,
+    let_go,
+    observations,
+    retention,
+    spans,
+    sweeps,
+)
 from crucible.store.tally import Moves, add, book_of
-from crucible.store.totals_tables import let_go, retention
-from crucible.telemetry.context import trace_id_of
+from crucible.telemetry.spans import trace_id_of
 
 REFERENCES_KEPT = 1000
 """So many of the newest pairs of traffic that agreed stay, however old: sentinels are made of them."""
@@ -203,3 +210,113 @@ async def _delete(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> None
     )
     for column in of_evaluation:
         await connection.execute(delete(column.table).where(column.in_(ids)))
+
+
+_BETWEEN_STEPS_S = 0.05
+
+
+class Pruned(NamedTuple):
+    """How many pairs were verified and closed, and how many evaluations went."""
+
+    closed: int
+    let_go: int
+
+
+async def prune(
+    retention: RetentionStore, before: datetime, on_step: Callable[[Pruned], None] | None = None
+) -> Pruned:
+    """Let go what was settled before a moment; raises as ``RetentionStore.close`` does, keeping what is done.
+
+    ``on_step`` is told the sums so far.
+    """
+    done = Pruned(0, 0)
+    while closed := await retention.close(before):
+        done = _told(done._replace(closed=done.closed + closed), on_step)
+    after_id: str | None = ""
+    while after_id is not None:
+        step = await retention.let_go(before, after_id)
+        after_id = step.after_id
+        done = _told(done._replace(let_go=done.let_go + step.number), on_step)
+        await asyncio.sleep(_BETWEEN_STEPS_S)
+    return done
+
+
+def _told(done: Pruned, on_step: Callable[[Pruned], None] | None) -> Pruned:
+    if on_step is not None:
+        on_step(done)
+    return done
+
+
+class TableSize(Frozen):
+    """One table: its rows, which Postgres only estimates, and its bytes with and without indexes."""
+
+    name: str
+    rows: int
+    bytes: int
+    index_bytes: int
+
+
+class StoreInfo(Frozen):
+    """A store at one moment. ``tables`` is empty on SQLite, which knows the size of its file alone.
+
+    ``oldest`` is when the oldest evaluation was submitted; ``closed`` is the position up to which the
+    evidence was verified and may be gone; ``let_go`` counts the evaluations that went.
+    """
+
+    database: str
+    revision: str
+    bytes: int
+    evaluations: int
+    oldest: datetime | None
+    closed: int
+    let_go: int
+    last_pruned: datetime | None
+    tables: tuple[TableSize, ...] = ()
+
+
+async def measured(database: Database) -> StoreInfo:
+    """The store's measures; on SQLite its rows are counted one by one."""
+    async with database.read() as connection:
+        tables = () if database.is_sqlite else await _tables(connection)
+        first = await connection.scalar(select(func.min(evaluations.c.id)))
+        return StoreInfo(
+            database="sqlite" if database.is_sqlite else "postgresql",
+            revision=REVISION,
+            bytes=await _bytes(connection, on_sqlite=database.is_sqlite),
+            evaluations=await _evaluations(connection, tables),
+            oldest=None if first is None else made_at(first),
+            closed=(await read_closing(connection)).seq,
+            let_go=await _gone(connection),
+            last_pruned=await connection.scalar(select(retention.c.ran_at)),
+            tables=tables,
+        )
+
+
+async def _gone(connection: AsyncConnection) -> int:
+    """Traffic is in the stratum of all and in others, a sweep in one row without a stratum."""
+    query = select(func.sum(let_go.c.submitted)).where(let_go.c.stratum.in_(("", ALL)))
+    return int(await connection.scalar(query) or 0)
+
+
+async def _bytes(connection: AsyncConnection, *, on_sqlite: bool) -> int:
+    if not on_sqlite:
+        return int(await connection.scalar(text("SELECT pg_database_size(current_database())")) or 0)
+    pages = await connection.scalar(text("PRAGMA page_count")) or 0
+    return int(pages) * int(await connection.scalar(text("PRAGMA page_size")) or 0)
+
+
+async def _evaluations(connection: AsyncConnection, tables: tuple[TableSize, ...]) -> int:
+    known = next((each.rows for each in tables if each.name == evaluations.name), None)
+    if known is not None:
+        return known
+    return await connection.scalar(select(func.count()).select_from(evaluations)) or 0
+
+
+async def _tables(connection: AsyncConnection) -> tuple[TableSize, ...]:
+    query = text(
+        "SELECT relname AS name, greatest(reltuples, 0)::bigint AS rows,"
+        " pg_table_size(oid) AS bytes, pg_indexes_size(oid) AS index_bytes FROM pg_class"
+        " WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+        " ORDER BY pg_total_relation_size(oid) DESC"
+    )
+    return tuple(TableSize(**row._mapping) for row in await connection.execute(query))  # noqa: SLF001

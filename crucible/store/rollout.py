@@ -7,20 +7,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.errors import GateRefused, InputError, RolloutConflict
 from crucible.models import Comparison, Observation
-from crucible.rollout.assessment import Assessment
-from crucible.rollout.audit import AuditEntry
-from crucible.rollout.epoch import Epoch, EpochKey
-from crucible.rollout.inputs import EpochInputs
-from crucible.rollout.plan import Step, in_the_way, next_step
-from crucible.rollout.stage import Rollout, RouteRule, Stage
-from crucible.rollout.status import RolloutStatus, detector_status, status
-from crucible.rollout.transition import back, changed, forward, into_epoch
+from crucible.rollout.assessment import Assessment, EpochInputs
+from crucible.rollout.epoch import AuditEntry, Epoch, EpochKey
+from crucible.rollout.stage import Rollout, RouteRule, Stage, back, changed, forward, into_epoch
+from crucible.rollout.status import RolloutStatus, Step, detector_status, in_the_way, next_step, status
 from crucible.store import rollout_state
 from crucible.store.database import Database
 from crucible.store.encoding import comparison_of, observation_values
 from crucible.store.entries import NOISE_RUN
 from crucible.store.queries import new_rows
-from crucible.store.replay import assessed
+from crucible.store.replay import Verification, assessed, verify
 from crucible.store.rollout_inputs import (
     mismatches,
     random_reference,
@@ -31,7 +27,6 @@ from crucible.store.rollout_inputs import (
 from crucible.store.rollout_state import Reason, State, newest_seq, read_epoch, read_state, write_state
 from crucible.store.tables import observations
 from crucible.store.tally import Moves
-from crucible.store.verification import Verification, verify
 
 
 class Change(NamedTuple):

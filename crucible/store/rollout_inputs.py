@@ -1,25 +1,90 @@
 """Everything that gates decide on, read in one transaction."""
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, select, text
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.evidence import rank_bounds
 from crucible.ids import random_id
-from crucible.models import LEGS, Classification
+from crucible.models import LEGS, Classification, Observation
+from crucible.rollout.assessment import Columns, EpochInputs, LegTimes, MutantCount, NoiseCount
 from crucible.rollout.epoch import Epoch
-from crucible.rollout.inputs import Columns, EpochInputs, LegTimes, MutantCount, NoiseCount
-from crucible.store.buckets import lower_s, upper_s
+from crucible.store import encoding
+from crucible.store.entries import NOISE_RUN
 from crucible.store.queries import ledger_rows
 from crucible.store.rollout_state import newest_seq
-from crucible.store.rollout_tables import COLUMNS, counters, detectors, tallies
-from crucible.store.tables import evaluations
-from crucible.store.totals_tables import times
+from crucible.store.tables import (
+    COLUMNS,
+    counters,
+    detectors,
+    evaluations,
+    evidence,
+    observations,
+    tallies,
+    times,
+)
+from crucible.store.tally import lower_s, upper_s
+
+_PAGE = 200
+
+
+class RawPair(NamedTuple):
+    """One row of the evidence with its evaluation, and what each leg saw, the first run first."""
+
+    row: Row[Any]
+    legacy: Sequence[Observation]
+    celery: Sequence[Observation]
+
+
+async def raw_pairs(connection: AsyncConnection, after: int) -> AsyncIterator[RawPair]:
+    """All pairs behind position ``after``, page by page."""
+    while rows := (await connection.execute(_page(after))).all():
+        seen = await _observations(connection, [row.id for row in rows])
+        for row in rows:
+            yield RawPair(row, *_sides(seen.get(row.id, {})))
+        after = rows[-1].seq
+
+
+def _page(after: int) -> Select[Any]:
+    columns = ("id", "payload", "route", "reference", "classification", "reruns", "settled_at")
+    return (
+        select(evidence, *(evaluations.c[name] for name in columns))
+        .join(evaluations, evaluations.c.id == evidence.c.evaluation_id)
+        .where(evidence.c.seq > after)
+        .order_by(evidence.c.seq)
+        .limit(_PAGE)
+    )
+
+
+Runs = dict[int, dict[str, Observation]]
+
+
+async def _observations(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Runs]:
+    query = select(observations).where(observations.c.evaluation_id.in_(ids), observations.c.run < NOISE_RUN)
+    found: dict[str, Runs] = {}
+    for row in await connection.execute(query.order_by(observations.c.run, observations.c.leg.desc())):
+        seen = found.setdefault(row.evaluation_id, {}).setdefault(row.run, {})
+        seen[row.leg] = encoding.observation_of(
+            row.body, row.evaluation_id, row.leg, row.run, seen.get("legacy")
+        )
+    return found
+
+
+def _sides(runs: Runs) -> tuple[list[Observation], list[Observation]]:
+    """Legacy's observations and Celery's: the first run as it was, later ones where both answered."""
+    first = runs.get(0, {})
+    legacy, celery = ([first[leg]] if leg in first else [] for leg in LEGS)
+    for run, seen in runs.items():
+        if run and len(seen) == len(LEGS):
+            legacy.append(seen["legacy"])
+            celery.append(seen["celery"])
+    return legacy, celery
+
 
 CAUSE, MUTANT, UNPLANTED = "cause:", "mutant:", "unplanted"
 """Names of counters, or how they begin: mismatches by cause, planted faults by kind, pairs since the last."""

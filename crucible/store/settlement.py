@@ -4,27 +4,95 @@ All of it happens in the transaction that settles, under the lock of the rollout
 in which pairs count, and from the pair on at which a detector alarms no answer is Celery's.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
+from opentelemetry.trace import Span
 from sqlalchemy import Row, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from crucible.compare import MutantKind
 from crucible.evidence import Detector
 from crucible.models import LEGS, Classification, Comparison
-from crucible.mutants import MutantKind
-from crucible.rollout.answering import answered_by, is_orphaned
-from crucible.rollout.audit import ITSELF
-from crucible.rollout.epoch import Epoch
-from crucible.rollout.stage import Rollout, Route, Stage
-from crucible.rollout.transition import back
+from crucible.rollout.epoch import ITSELF, Epoch, strata_of
+from crucible.rollout.stage import (
+    Rollout,
+    Route,
+    Stage,
+    answered_by,
+    back,
+    is_orphaned,
+    route,
+    without_shadow,
+)
 from crucible.store import encoding, queries
-from crucible.store.pairing import Detectors, Pair, advance, grounds, is_evidence, pair_of
-from crucible.store.planting import Planted, carries_fault, planted_in
+from crucible.store.entries import Settled, Submission
+from crucible.store.pairing import (
+    Detectors,
+    Pair,
+    Planted,
+    advance,
+    carries_fault,
+    grounds,
+    is_evidence,
+    pair_of,
+    planted_in,
+)
 from crucible.store.rollout_inputs import CAUSE, UNPLANTED, read_counter, read_detectors
 from crucible.store.rollout_state import Reason, newest_seq, read_epoch, read_state, write_state
-from crucible.store.rollout_tables import counters, detectors, evidence
+from crucible.store.tables import counters, detectors, evidence, observations
 from crucible.store.tally import Moves, put
+from crucible.telemetry.spans import Root, ending, here, link_to, root, text_of
+
+
+async def enter_traffic(
+    connection: AsyncConnection, submissions: Sequence[Submission], *, on_sqlite: bool
+) -> dict[str, Route]:
+    """The routes of those of ``submissions`` that are traffic, by id, after counting them as waiting."""
+    traffic = [each for each in submissions if each.is_traffic]
+    if not traffic:
+        return {}
+    rollout = (await read_state(connection)).rollout
+    epoch = await read_epoch(connection, rollout.epoch)
+    routes = {each.id: _route(rollout, epoch, each) for each in traffic}
+    moves = Moves()
+    for each in routes.values():
+        moves.enter(each.epoch, each.strata)
+    await moves.write(connection, on_sqlite=on_sqlite)
+    return routes
+
+
+def _route(rollout: Rollout, epoch: Epoch, submission: Submission) -> Route:
+    found = route(rollout, submission.evaluation, submission.id)
+    if submission.alone:
+        found = without_shadow(found)
+    strata = strata_of(submission.evaluation, epoch.key.policy.strata_tags)
+    if submission.reference is not None:
+        return found.model_copy(update={"strata": strata, "legs": ("celery",), "authority": "celery"})
+    return found.model_copy(update={"strata": strata})
+
+
+@asynccontextmanager
+async def rooted(submissions: Sequence[Submission]) -> AsyncIterator[Mapping[str, str]]:
+    """The traceparents of what is being submitted, by id; those of its spans ``submit`` that last as long.
+
+    Where the process makes no traces there are none. A trace in which somebody asked is linked to.
+    """
+    asked_in = here()
+    links = [link_to(asked_in, "asked for here")] if asked_in else []
+    begun: dict[str, Span] = {}
+    for each in submissions:
+        if each.classification is None:
+            attributes = {"evaluation": each.id, "language": each.evaluation.language}
+            if each.sweep_id is not None:
+                attributes["sweep"] = each.sweep_id
+            kind = Root.TRAFFIC if each.sweep_id is None else Root.SWEEP
+            begun[each.id] = root("submit", kind, attributes, links)
+    contexts = {each: span.get_span_context() for each, span in begun.items()}
+    with ending(begun.values()):
+        yield {each: text_of(context) for each, context in contexts.items() if context.is_valid}
 
 
 class Settlement:
@@ -184,3 +252,99 @@ class Settlement:
         if number not in self._epochs:
             self._epochs[number] = await read_epoch(self._connection, number)
         return self._epochs[number]
+
+
+Rows = Mapping[str, Row[Any]]
+Observed = Mapping[str, Sequence[encoding.Values]]
+"""Rows of observations by evaluation."""
+
+
+class LedgerSettler:
+    """One settlement: ``lock`` and ``settle`` chunk by chunk, then ``finish``."""
+
+    def __init__(self, connection: AsyncConnection, *, on_sqlite: bool) -> None:
+        self._connection = connection
+        self._on_sqlite = on_sqlite
+        self._now = datetime.now(UTC)
+        self._moves = Moves()
+        self._traffic: Settlement | None = None
+        self._done: dict[str, Comparison] = {}
+        self._orphaned: list[Comparison] = []
+
+    async def lock(self, ids: Sequence[str]) -> Rows:
+        """The ledger rows of ``ids`` that there are, for this transaction alone."""
+        if self._traffic is None and await self._connection.scalar(queries.traffic_in(ids)) is not None:
+            self._traffic = await Settlement.open(self._connection, self._moves, on_sqlite=self._on_sqlite)
+        return {row.id: row for row in await self._connection.execute(queries.lock_rows(ids))}
+
+    async def settle(self, rows: Rows, comparisons: Sequence[Comparison], observed: Observed) -> None:
+        """Settle those that have no column yet, in this order, with what was ``observed`` of each."""
+        due = []
+        for comparison in comparisons:
+            row = rows[comparison.evaluation_id]
+            if row.classification is not None:
+                continue
+            taken = await self._taken(row, comparison)
+            if taken is None:
+                self._orphaned.append(comparison)
+            else:
+                due.append(taken)
+                self._move_in_sweep(row, taken)
+        if due:
+            await self._write(due, observed)
+
+    async def reclassify(self, comparison: Comparison) -> bool:
+        """Classify a mismatch by its re-runs; whether that changed anything."""
+        rows = await self.lock([comparison.evaluation_id])
+        done = await self._connection.execute(queries.reclassify(), encoding.settlement_values(comparison))
+        if done.rowcount != 1:
+            return False
+        row = rows[comparison.evaluation_id]
+        self._move_in_sweep(row, comparison)
+        if self._traffic is not None and row.route is not None:
+            await self._traffic.retake(row, comparison)
+        await self._write_totals()
+        return True
+
+    async def finish(self) -> None:
+        """Write what follows from the evaluations settled."""
+        if self._traffic is not None:
+            await self._try_duplicates(self._traffic)
+        await self._write_totals()
+
+    def settled(self, given: Sequence[Comparison]) -> Settled:
+        """What came of it, for those who gave ``given``."""
+        orphaned = {each.evaluation_id for each in self._orphaned}
+        kept = (each for each in given if each.evaluation_id not in orphaned)
+        comparisons = tuple(self._done.get(each.evaluation_id, each) for each in kept)
+        return Settled(len(self._done), comparisons, tuple(self._orphaned))
+
+    def _move_in_sweep(self, row: Row[Any], comparison: Comparison) -> None:
+        if row.sweep_id is not None:
+            old = None if row.classification is None else Classification(row.classification)
+            remarked = int(comparison.unexpected) - int(row.unexpected)
+            self._moves.move_in_sweep(row.sweep_id, old, comparison.classification, remarked)
+
+    async def _write_totals(self) -> None:
+        if self._traffic is not None:
+            await self._traffic.write()
+        await self._moves.write(self._connection, on_sqlite=self._on_sqlite)
+
+    async def _taken(self, row: Row[Any], comparison: Comparison) -> Comparison | None:
+        if row.route is None or self._traffic is None:
+            return comparison
+        return await self._traffic.take(row, comparison)
+
+    async def _write(self, due: Sequence[Comparison], observed: Observed) -> None:
+        self._done |= {each.evaluation_id: each for each in due}
+        values = [encoding.settlement_values(each) | {"now": self._now} for each in due]
+        await self._connection.execute(queries.settle(), values)
+        seen = [row for each in due for row in observed[each.evaluation_id]]
+        if seen:
+            await self._connection.execute(queries.new_rows(observations, on_sqlite=self._on_sqlite), seen)
+
+    async def _try_duplicates(self, traffic: Settlement) -> None:
+        for evaluation_id in traffic.duplicated:
+            values = encoding.settlement_values(self._done[evaluation_id]) | {"now": self._now}
+            again = await self._connection.execute(queries.settle(), values)
+            traffic.caught_twice(evaluation_id, caught=again.rowcount == 0)

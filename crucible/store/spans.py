@@ -8,9 +8,9 @@ from sqlalchemy import Row, delete, select, tuple_
 
 from crucible.store.database import Database
 from crucible.store.encoding import decoded
-from crucible.store.front_tables import spans
 from crucible.store.queries import new_rows
-from crucible.telemetry.record import SpanRecord, with_legs
+from crucible.store.tables import spans
+from crucible.telemetry.otlp import SpanRecord, with_legs
 
 _MOST_OF_A_TRACE = 2_000
 _COLUMNS = ("trace_id", "span_id", "parent_id", "name", "service", "started_us", "duration_us")

@@ -10,26 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from crucible.errors import StoreError
 from crucible.models import Classification, Comparison, Counts, Evaluation, Observation, SweepReport
 from crucible.store import encoding, queries
-from crucible.store.database import Database, parse
-from crucible.store.duties import DutyStore
-from crucible.store.entering import enter_traffic
+from crucible.store.database import Database, migrate, parse
 from crucible.store.entries import LedgerRow, RunObservation, Settled, Submission, Timing, Work
-from crucible.store.front_tables import evaluation_tags
-from crucible.store.keys import KeyStore
-from crucible.store.ledger_settler import LedgerSettler
-from crucible.store.listing import Listing
-from crucible.store.measures import StoreInfo, measured
-from crucible.store.migration import migrate
-from crucible.store.ownership import OwnershipStore
-from crucible.store.recorded import recorded
-from crucible.store.repeated import Repeatable, RequestStore, enter_request
-from crucible.store.retention import RetentionStore
+from crucible.store.keys import KeyStore, Repeatable, RequestStore, enter_request
+from crucible.store.listing import Listing, recorded
+from crucible.store.ownership import DutyStore, OwnershipStore
+from crucible.store.retention import RetentionStore, StoreInfo, measured
 from crucible.store.rollout import RolloutStore
-from crucible.store.rooting import rooted
+from crucible.store.settlement import LedgerSettler, enter_traffic, rooted
 from crucible.store.spans import SpanStore
-from crucible.store.tables import evaluations, observations, sweeps
+from crucible.store.tables import evaluation_tags, evaluations, observations, sweep_tallies, sweeps
 from crucible.store.tally import Moves
-from crucible.store.totals_tables import sweep_tallies
 
 _CHUNK = 1000
 """Ids named in one statement: databases bound the number of parameters."""

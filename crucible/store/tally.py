@@ -1,5 +1,6 @@
 """Sums that are kept as evaluations move through the ledger, inside the transactions that move them."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,10 +10,27 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.models import Classification
-from crucible.rollout.inputs import Columns
-from crucible.store.buckets import bucket_of
-from crucible.store.rollout_tables import COLUMNS, counters, tallies
-from crucible.store.totals_tables import sweep_tallies, times
+from crucible.rollout.assessment import Columns
+from crucible.store.tables import COLUMNS, counters, sweep_tallies, tallies, times
+
+_GROWTH = math.log(1.01)
+_LEAST_S = 1e-6
+
+
+def bucket_of(seconds: float) -> int:
+    """The bucket that ``seconds`` falls into; what is below a microsecond falls into that of one."""
+    return math.ceil(math.log(max(seconds, _LEAST_S)) / _GROWTH)
+
+
+def lower_s(bucket: int) -> float:
+    """No time in ``bucket`` is below this, in seconds."""
+    return math.exp((bucket - 1) * _GROWTH)
+
+
+def upper_s(bucket: int) -> float:
+    """No time in ``bucket`` is above this, in seconds."""
+    return math.exp(bucket * _GROWTH)
+
 
 _COLUMN: Mapping[Classification | None, str] = {
     None: "waiting",

@@ -1,9 +1,16 @@
-"""Making spans. Where nothing is recorded, each of these does next to nothing."""
+"""Making spans. Where nothing is recorded, each of these does next to nothing.
+
+W3C trace context travels as text in the ledger, in payloads and in headers. A trace that is not sampled
+travels too, so that log lines of one evaluation can be found together; its flags say that nobody records
+spans of it.
+"""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
+from functools import cache
 
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context, attach, detach, get_value, set_value
 from opentelemetry.trace import (
     INVALID_SPAN,
     Link,
@@ -14,13 +21,80 @@ from opentelemetry.trace import (
     SpanKind,
     Status,
     StatusCode,
+    TraceFlags,
     Tracer,
+    format_trace_id,
     get_current_span,
     set_span_in_context,
     use_span,
 )
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from crucible.telemetry.roots import Root, root_context
+_KEY = "crucible-root"
+
+
+class Root(StrEnum):
+    """What a trace is of; whether it is recorded depends on that."""
+
+    TRAFFIC = "traffic"
+    SWEEP = "sweep"
+    ALWAYS = "always"
+    """Of something that is recorded because something else in it is."""
+
+
+def root_context(of: Root) -> Context:
+    """The context in which to begin a trace of that kind."""
+    return set_value(_KEY, of, Context())
+
+
+def root_in(context: Context | None) -> Root | None:
+    """What a trace that begins in ``context`` is of; null where none is meant to begin."""
+    found = get_value(_KEY, context)
+    return found if isinstance(found, Root) else None
+
+
+TRACEPARENT = "traceparent"
+"""The name under which it travels wherever there are names."""
+
+
+def text_of(context: SpanContext) -> str:
+    """``context``, which must be valid, as text."""
+    carrier: dict[str, str] = {}
+    _propagator().inject(carrier, set_span_in_context(NonRecordingSpan(context), Context()))
+    return carrier[TRACEPARENT]
+
+
+def context_of(traceparent: object) -> SpanContext | None:
+    """What ``traceparent`` says; null for anything that is none, since anybody may write to a queue."""
+    if not isinstance(traceparent, str):
+        return None
+    found = get_current_span(_propagator().extract({TRACEPARENT: traceparent}, Context()))
+    context = found.get_span_context()
+    return context if context.is_valid else None
+
+
+def is_sampled(traceparent: str | None) -> bool:
+    """Whether spans of that trace are recorded."""
+    context = context_of(traceparent)
+    return context is not None and context.trace_flags.sampled
+
+
+def trace_id_of(traceparent: str | None) -> str | None:
+    """The trace's id, in hexadecimal."""
+    context = context_of(traceparent)
+    return None if context is None else format_trace_id(context.trace_id)
+
+
+def sampled_anew(context: SpanContext) -> SpanContext:
+    """The same place in the same trace, whose spans are recorded from here on."""
+    flags = TraceFlags(context.trace_flags | TraceFlags.SAMPLED)
+    return SpanContext(context.trace_id, context.span_id, is_remote=True, trace_flags=flags)
+
+
+@cache
+def _propagator() -> TraceContextTextMapPropagator:
+    return TraceContextTextMapPropagator()
+
 
 Attribute = str | bool | int | float
 Attributes = Mapping[str, Attribute]

@@ -3,11 +3,9 @@
 Nothing of it outlives the process that started it.
 """
 
-from deployments.stack.attach import attach, start_detached, stop_stack
-from deployments.stack.home import Home
-from deployments.stack.prefect_environment import prefect_client_environment
-from deployments.stack.running import running_stack, serve_stack
-from deployments.stack.state import ServiceState, ServiceStatus, StackState, read_state
+from deployments.stack.environment import prefect_client_environment
+from deployments.stack.home import Home, ServiceState, ServiceStatus, StackState, read_state
+from deployments.stack.running import attach, running_stack, serve_stack, start_detached, stop_stack
 
 __all__ = [
     "Home",

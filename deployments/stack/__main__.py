@@ -5,9 +5,8 @@ import sys
 
 from crucible.errors import CrucibleError, InputError
 from crucible.settings import Settings, load
-from deployments.stack.attach import EXIT_BAD_INPUT, EXIT_FAULT
-from deployments.stack.running import serve_stack
-from deployments.stack.state import StackState
+from deployments.stack.home import StackState
+from deployments.stack.running import EXIT_BAD_INPUT, EXIT_FAULT, serve_stack
 
 
 def main() -> int:

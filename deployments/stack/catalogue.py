@@ -5,18 +5,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from deployments.stack.environment import for_executor
-from deployments.stack.gateway import Behind, gateway_service
-from deployments.stack.home import Credentials, Home
-from deployments.stack.parts import EXECUTORS, REDISES, WorkerSet
-from deployments.stack.ports import LOOPBACK
-from deployments.stack.prefect_environment import (
+from deployments.stack.environment import (
+    for_executor,
     prefect_client_environment,
     prefect_folder,
     prefect_server_environment,
 )
-from deployments.stack.service import Answers, Prints, ServiceSpec, Tier
-from deployments.stack.valkey import valkey_service
+from deployments.stack.home import Credentials, Home
+from deployments.stack.parts import EXECUTORS, REDISES, WorkerSet
+from deployments.stack.servers import Behind, gateway_service, valkey_service
+from deployments.stack.service import LOOPBACK, Answers, Prints, ServiceSpec, Tier
 
 _PASSWORD_BYTES = 24
 

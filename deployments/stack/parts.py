@@ -7,9 +7,8 @@ from itertools import chain
 from crucible.errors import ServiceUnavailable
 from crucible.settings import Settings, load
 from crucible.telemetry.settings import MetricsSettings
-from deployments.stack.ports import LOOPBACK, choose_ports
-from deployments.stack.service import fault_of
-from deployments.stack.valkey import valkey_url
+from deployments.stack.servers import valkey_url
+from deployments.stack.service import LOOPBACK, choose_ports, fault_of
 
 REDISES = ("redis", "celery-redis")
 EXECUTORS = ("executor-1", "executor-2", "executor-3")

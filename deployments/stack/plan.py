@@ -14,11 +14,10 @@ from crucible.store.database import parse
 from crucible.telemetry import settings as of_telemetry
 from deployments.stack.catalogue import Wiring, services_of
 from deployments.stack.environment import inherited
-from deployments.stack.gateway import find_nginx
-from deployments.stack.home import Credentials, Home, credentials_of
+from deployments.stack.home import Credentials, Home, ServiceState, ServiceStatus, StackState, credentials_of
 from deployments.stack.parts import EXECUTORS, External, find_parts, numbered, without_password, worker_sets
+from deployments.stack.servers import find_nginx
 from deployments.stack.service import ServiceSpec
-from deployments.stack.state import ServiceState, ServiceStatus, StackState
 
 _KINDS = [
     kind

@@ -19,7 +19,7 @@ from prefect.settings import Settings, get_current_settings, temporary_settings
 
 from crucible.settings import RetentionSettings, load
 from deployments.prefect_private import server
-from deployments.stack.prefect_environment import DATABASE
+from deployments.stack.environment import DATABASE
 
 _LEAST_S = 3601
 """Prefect keeps what has ended for more than an hour, whatever it is told."""

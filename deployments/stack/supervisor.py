@@ -8,9 +8,8 @@ from typing import Any
 
 from crucible.errors import StackError
 from deployments.stack.child import Child, Guard
-from deployments.stack.home import Home
+from deployments.stack.home import Home, ServiceState
 from deployments.stack.service import ServiceSpec
-from deployments.stack.state import ServiceState
 
 OnChange = Callable[[str, ServiceState, int | None], None]
 """Hears of every change: name, state, process id."""

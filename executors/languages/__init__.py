@@ -1,6 +1,5 @@
 """The languages Crucible runs, each a small declaration."""
 
-from executors.languages.language import Language
-from executors.languages.registry import LANGUAGES
+from executors.languages.registry import LANGUAGES, Language
 
 __all__ = ["LANGUAGES", "Language"]

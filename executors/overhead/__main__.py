@@ -22,7 +22,7 @@ from executors.overhead.contenders import (
     process,
 )
 from executors.sandbox.docker import images
-from executors.sandbox.docker.daemon import connected
+from executors.sandbox.docker.containers import connected
 
 _WARM_UP = 3
 _PLATFORM_FAULT = 4

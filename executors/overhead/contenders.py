@@ -10,8 +10,7 @@ from crucible.errors import PlatformError
 from crucible.models import Limits, Outcome
 from executors.sandbox.docker.sandbox import DockerSandbox
 from executors.sandbox.interface import Program, Sandbox, Stage
-from executors.sandbox.process.sandbox import ProcessSandbox
-from executors.sandbox.process.slot_handle import View
+from executors.sandbox.process.sandbox import ProcessSandbox, View
 
 PYTHON = "/usr/bin/python3"
 _ARGUMENTS = ("-I", "-S", "-c", "print(1)")

@@ -16,11 +16,10 @@ from crucible.errors import CrucibleError
 from crucible.logging import configure_logging
 from crucible.models import Limits, Outcome
 from executors.overhead.contenders import PYTHON
-from executors.sandbox.docker.daemon import connected
+from executors.sandbox.docker.containers import connected
 from executors.sandbox.docker.sandbox import DockerSandbox
 from executors.sandbox.interface import Program, Sandbox, Stage
-from executors.sandbox.process.sandbox import ProcessSandbox
-from executors.sandbox.process.slot_handle import View
+from executors.sandbox.process.sandbox import ProcessSandbox, View
 from executors.sandbox.supervision.files import File
 
 _WARM_UP = 100

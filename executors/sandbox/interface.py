@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from crucible.errors import InputError
 from crucible.models import Limits, Observation
 from executors.sandbox.supervision.files import File
 
@@ -24,7 +25,7 @@ class Program:
     """What a sandbox runs: ``files`` are written to the working folder ``/box``, then comes ``stage``.
 
     ``family`` names the toolchain that has to be in sight. ``stdin`` arrives byte for byte. The paths of
-    files are relative and lead nowhere else: see ``executors.sandbox.paths``.
+    files are relative and lead nowhere else: see ``executors.sandbox.interface``.
     """
 
     family: str
@@ -82,3 +83,22 @@ class Sandbox(ABC):
     @abstractmethod
     async def close(self) -> None:
         """End everything still running and leave nothing behind."""
+
+
+_LONGEST = 200
+
+
+def checked(path: str) -> str:
+    """``path``, if it names a file within the working folder; raises ``InputError`` with what is wrong.
+
+    Allowed is a relative path of plain names: none is empty, ``.`` or ``..``, none holds a NUL or another
+    control character, and the whole has at most 200 bytes of UTF-8.
+    """
+    parts = path.split("/")
+    if not path or len(path.encode(errors="replace")) > _LONGEST:
+        raise InputError(f"file name {path[:60]!r}: must have 1 to {_LONGEST} bytes")
+    if path.startswith("/") or any(part in {"", ".", ".."} for part in parts):
+        raise InputError(f"file name {path!r}: must be relative and stay within its folder")
+    if not path.isprintable():
+        raise InputError(f"file name {path!r}: holds a control character")
+    return path

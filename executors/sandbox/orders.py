@@ -1,11 +1,31 @@
-"""The frames a sandbox exchanges with those who watch its programs."""
+"""The frames a sandbox exchanges with those who watch its programs, and what these report of an end."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from executors.sandbox.interface import Program
-from executors.sandbox.report import Report
 from executors.sandbox.supervision.files import File
+
+
+@dataclass(frozen=True)
+class Report:
+    """Wait status, times and counts.
+
+    ``killed_for`` names the limit, or ``cancelled``, for which the program was ended, else null.
+    ``out_of_memory_kills`` and ``refused_processes`` are the kernel's counts over the whole run.
+    """
+
+    number: int
+    status: int
+    killed_for: str | None
+    duration_s: float
+    cpu_s: float
+    peak_bytes: int
+    out_of_memory_kills: int
+    refused_processes: int
+    disk_full: bool
+    stdout_truncated: bool
+    stderr_truncated: bool
 
 
 @dataclass(frozen=True)

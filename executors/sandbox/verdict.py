@@ -5,7 +5,7 @@ import signal
 from base64 import b64encode
 
 from crucible.models import Observation, Outcome
-from executors.sandbox.report import Report
+from executors.sandbox.orders import Report
 
 _ENFORCED = {
     "cpu_limit": Outcome.CPU_LIMIT,

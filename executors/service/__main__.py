@@ -15,7 +15,7 @@ from crucible.logging import configure_logging
 from crucible.settings import ExecutorSettings, load
 from executors.executor import Executor
 from executors.service.app import create_app
-from executors.service.drain import Drain
+from executors.service.queue import Drain
 
 READY_LINE = "CRUCIBLE_READY"
 """Printed once requests are taken."""

@@ -14,16 +14,10 @@ from starlette.routing import Route
 
 from crucible.settings import ExecutorSettings
 from executors.executor import Executor
-from executors.service.answers import Answers
-from executors.service.batch import in_one_piece
-from executors.service.drain import Drain
-from executors.service.execution import Execution, run_once
-from executors.service.lines import Lines
+from executors.service.batch import Execution, Lines, in_one_piece, in_trace, run_once
 from executors.service.metrics import Metrics
-from executors.service.orders import read, wants_lines
-from executors.service.problems import Problem, RefusedError
-from executors.service.queue import Queue
-from executors.service.trace_context import in_trace
+from executors.service.orders import Problem, RefusedError, read, wants_lines
+from executors.service.queue import Answers, Drain, Queue
 from executors.timings import TIMING_HEADER, timing_header
 
 Endpoint = Callable[[Request], Awaitable[Response]]

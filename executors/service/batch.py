@@ -2,14 +2,123 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from opentelemetry.trace import format_trace_id
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from crucible.models import Observation, Outcome
-from executors.executor import Prepared
-from executors.service.execution import Execution
-from executors.service.problems import Problem, sandbox_failed
+from crucible.telemetry.spans import TRACEPARENT, context_of, here, inside
+from executors.executor import Executor, Prepared
+from executors.service.metrics import Metrics
+from executors.service.orders import Order, Problem, sandbox_failed
+from executors.service.queue import Drain, Queue
+
+
+@contextmanager
+def in_trace(request: Request) -> Iterator[None]:
+    """Inside, log lines name the caller's trace, if the request is in one."""
+    place = context_of(request.headers.get(TRACEPARENT))
+    if place is None:
+        yield
+        return
+    trace_id = format_trace_id(place.trace_id)
+    with structlog.contextvars.bound_contextvars(trace_id=trace_id), inside(place):
+        yield
+
+
+class Execution:
+    """One order under way. Each of its programs has a name, unique among all that are under way here.
+
+    ``work_s`` is how long they ran in all, ``cancelled`` whether the order's caller has given it up.
+    """
+
+    def __init__(self, executor: Executor, queue: Queue, metrics: Metrics, order: Order) -> None:
+        self.order = order
+        self.cancelled = False
+        self.work_s = 0.0
+        self._executor, self._queue, self._metrics = executor, queue, metrics
+        self._names: set[str] = set()
+        self._unwanted: set[str] = set()
+        self._log = structlog.get_logger()
+
+    async def prepare(self, name: str) -> Prepared | Observation:
+        """Compile the program; an observation where there is nothing to run."""
+        if self.cancelled:
+            return self._never_run()
+        order = self.order
+        with self._under_way(name):
+            made = await self._executor.prepare(name, order.language, order.code, order.limits, order.files)
+        return self._judged(name, made) if isinstance(made, Observation) else made
+
+    async def run(self, name: str, prepared: Prepared, stdin: str) -> Observation:
+        """Run the program once; ``cancelled`` without running it once the order is."""
+        if self.cancelled:
+            return self._never_run()
+        with self._under_way(name):
+            seen = await self._executor.run(name, prepared, stdin)
+        return self._judged(name, seen)
+
+    async def end(self, name: str) -> None:
+        """End a program of this order whose observation nobody wants any more."""
+        if name in self._names:
+            self._unwanted.add(name)
+            await self._executor.cancel(name)
+
+    async def cancel(self) -> None:
+        """End all programs of this order, and start no more."""
+        self.cancelled = True
+        await asyncio.gather(*(self.end(name) for name in self._names))
+
+    @contextmanager
+    def _under_way(self, name: str) -> Iterator[None]:
+        self._names.add(name)
+        try:
+            with self._queue.program():
+                yield
+        finally:
+            self._names.discard(name)
+
+    def _judged(self, name: str, seen: Observation) -> Observation:
+        if seen.outcome is Outcome.CANCELLED and name not in self._unwanted:
+            # Only the end of the executor itself can have ended it: nothing that its caller has wished.
+            update = {"outcome": Outcome.SANDBOX_ERROR, "detail": "the executor is being stopped"}
+            seen = seen.model_copy(update=update)
+        if seen.outcome is Outcome.SANDBOX_ERROR:
+            self._log.error("execution_failed", id=self.order.id, detail=seen.detail)
+        place = here()
+        if place is not None and place.trace_flags.sampled:
+            self._log.info("executed", run_id=self.order.id, outcome=seen.outcome.value)
+        self.work_s += seen.duration_s
+        self._metrics.executed(self.order.language, seen)
+        return seen
+
+    def _never_run(self) -> Observation:
+        return Observation(
+            outcome=Outcome.CANCELLED,
+            executor=self._executor.name,
+            isolation_level=self._executor.isolation_level,
+        )
+
+
+async def run_once(execution: Execution) -> bytes | Problem:
+    """The answer to an order without cases: the observation, or what kept it from being made."""
+    order = execution.order
+    prepared = await execution.prepare(order.id)
+    if isinstance(prepared, Observation):
+        seen = prepared
+    else:
+        seen = await execution.run(order.id, prepared, order.stdin)
+    return sandbox_failed(seen) if seen.outcome is Outcome.SANDBOX_ERROR else seen.model_dump_json().encode()
+
 
 MAX_ANSWER_BYTES = 32 << 20
 """The largest answer in one piece; a stream has no such limit."""
@@ -140,3 +249,59 @@ async def in_one_piece(execution: Execution, slots: int) -> bytes | Problem:
     stopped = b"true" if ending.stopped else b"false"
     observations = b",".join(parts)
     return b'{"observations":[%b],"compile":%b,"stopped":%b}' % (observations, compiled, stopped)
+
+
+class Lines(Response):
+    """One line for each case: its observation with ``case``, the index from 0, and ``id``, the caller's.
+
+    The last line is ``{"summary": {...}}``, or a problem document where the platform failed. A caller who
+    hangs up ends all that is left.
+    """
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, execution: Execution, queue: Queue, drain: Drain) -> None:
+        self.status_code = 200
+        self.background = None
+        self.init_headers()
+        self._execution, self._queue, self._drain = execution, queue, drain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the batch and send it; the execution has entered the queue and leaves it here."""
+        hung_up = asyncio.ensure_future(self._hung_up(receive))
+        try:
+            with self._drain.caller(Request(scope, receive)):
+                await self._send(send)
+        finally:
+            hung_up.cancel()
+            self._queue.leave(self._execution.order.id, self._execution.work_s)
+
+    async def _send(self, send: Send) -> None:
+        cases = self._execution.order.cases or ()
+        given = 0
+
+        async def give(index: int, seen: Observation) -> None:
+            nonlocal given
+            given += 1
+            line = {"case": index, "id": cases[index].id, **seen.model_dump(mode="json")}
+            await send(_part(line, more=True))
+
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        ending = await Batch(self._execution, self._queue.slots).run(give)
+        await send(_part(_last(ending, given), more=False))
+
+    async def _hung_up(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await self._execution.cancel()
+
+
+def _last(ending: Ending | Problem, given: int) -> dict[str, object]:
+    if isinstance(ending, Problem):
+        return ending.document
+    compiled = None if ending.compiled is None else ending.compiled.model_dump(mode="json")
+    return {"summary": {"observations": given, "compile": compiled, "stopped": ending.stopped}}
+
+
+def _part(line: dict[str, object], *, more: bool) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": orjson.dumps(line) + b"\n", "more_body": more}

@@ -1,20 +1,70 @@
 """What may be ordered of an executor, and how an order is read."""
 
 from base64 import b64decode
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
+import orjson
 from pydantic import Field, PlainValidator, ValidationError, ValidationInfo, field_validator
 from starlette.requests import Request
+from starlette.responses import Response
 
 from crucible.errors import InputError
-from crucible.models import Evaluation
+from crucible.models import Evaluation, Observation
 from crucible.models.evaluation import MAX_PROGRAM_BYTES
 from crucible.models.frozen import Frozen
 from executors.languages import LANGUAGES
-from executors.sandbox.paths import checked
+from executors.sandbox.interface import checked
 from executors.sandbox.supervision.files import File
-from executors.service.problems import Problem, RefusedError
+
+_AGAIN_AFTER_S = 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem. ``retry_after_s`` is set where the same request may be sent again."""
+
+    status: HTTPStatus
+    detail: str
+    retry_after_s: int | None = None
+
+    @property
+    def document(self) -> dict[str, object]:
+        """The members of the problem document."""
+        return {
+            "type": "about:blank",
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "detail": self.detail,
+        }
+
+    def response(self) -> Response:
+        """The problem as an answer of its own."""
+        headers = {}
+        if self.retry_after_s is not None:
+            headers["Retry-After"] = str(self.retry_after_s)
+        if self.status is HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
+        return Response(orjson.dumps(self.document), self.status, headers, "application/problem+json")
+
+
+class RefusedError(Exception):
+    """A request that is not carried out; ``reason`` is the word under which it is counted."""
+
+    def __init__(self, reason: str, problem: Problem) -> None:
+        self.reason, self.problem = reason, problem
+        super().__init__(problem.detail)
+
+
+def sandbox_failed(seen: Observation) -> Problem:
+    """The answer to a run that the platform did not bring to its end."""
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        f"the sandbox failed, the program is not to blame: {seen.detail}",
+        _AGAIN_AFTER_S,
+    )
+
 
 MAX_BODY_BYTES = 4 * MAX_PROGRAM_BYTES
 MAX_FILES, MAX_FILES_BYTES = 256, MAX_PROGRAM_BYTES

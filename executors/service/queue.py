@@ -1,12 +1,74 @@
-"""What is under way at an executor or waits there, and how much of it there may be."""
+"""The way in and the way out: a bounded queue for slots, and at the first signal nothing new."""
 
+import asyncio
 import math
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from executors.service.problems import Problem, RefusedError
+from starlette.requests import Request
+
+from executors.service.orders import Problem, RefusedError
+from executors.timings import Timing, timings_kept
+
+_LOOK_S = 0.05
+
+
+class Drain:
+    """Whether the service is on its way out, and who still waits for an answer of it."""
+
+    def __init__(self, within_s: float) -> None:
+        self._within_s = within_s
+        self._begun, self._hurried = asyncio.Event(), asyncio.Event()
+        self._callers: set[Request] = set()
+
+    @property
+    def begun(self) -> bool:
+        """Whether nothing new is taken any more."""
+        return self._begun.is_set()
+
+    def signalled(self) -> None:
+        """Begin; the second time, end at once."""
+        (self._hurried if self.begun else self._begun).set()
+
+    def refuse(self) -> None:
+        """Raise ``RefusedError`` once begun."""
+        if self.begun:
+            detail = "the executor is being stopped; ask another one, or again once it is back"
+            again_s = max(1, math.ceil(self._within_s))
+            raise RefusedError("draining", Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, again_s))
+
+    @contextmanager
+    def caller(self, request: Request) -> Iterator[None]:
+        """Someone who waits for an answer."""
+        self._callers.add(request)
+        try:
+            yield
+        finally:
+            self._callers.discard(request)
+
+    async def over(self) -> None:
+        """Wait for the first signal; then until nobody waits for an answer, time is up or the second signal.
+
+        A run whose caller has hung up is not waited for: its answer would end with this process.
+        """
+        await self._begun.wait()
+        try:
+            async with asyncio.timeout(self._within_s):
+                # Callers hang up without an event that could be waited for here.
+                while not self._hurried.is_set() and await self._is_awaited():  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_S)
+        except TimeoutError:
+            return
+
+    async def _is_awaited(self) -> bool:
+        for caller in tuple(self._callers):
+            if not await caller.is_disconnected():
+                return True
+        return False
+
 
 _LONGEST_RETRY_S = 60
 _NEWEST_COUNTS = 0.1
@@ -78,3 +140,57 @@ class Queue:
             yield
         finally:
             self._programs -= 1
+
+
+KEPT_BYTES = 32 << 20
+"""How many bytes of finished answers are kept for those who ask again."""
+
+
+class Answer(NamedTuple):
+    """What is answered, and what the time went into."""
+
+    body: bytes | Problem
+    timings: Sequence[Timing]
+
+
+class Answers:
+    """Runs under way and the last answers, bounded by their size in bytes."""
+
+    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+        self._running: dict[Hashable, asyncio.Task[Answer]] = {}
+        self._kept: OrderedDict[Hashable, Answer] = OrderedDict()
+        self._room = kept_bytes
+
+    def knows(self, run_id: Hashable) -> bool:
+        """Whether asking for this id starts nothing new."""
+        return run_id in self._running or run_id in self._kept
+
+    async def get(self, run_id: Hashable, start: Callable[[], Awaitable[bytes | Problem]]) -> Answer:
+        """The answer for ``run_id``, from ``start`` if nobody has asked before.
+
+        A problem from ``start`` is handed out and not kept. The run goes on when the one who asked hangs up.
+        """
+        if run_id in self._kept:
+            return self._kept[run_id]
+        run = self._running.get(run_id)
+        if run is None:
+            run = asyncio.ensure_future(self._run(run_id, start))
+            self._running[run_id] = run
+        return await asyncio.shield(run)
+
+    async def _run(self, run_id: Hashable, start: Callable[[], Awaitable[bytes | Problem]]) -> Answer:
+        try:
+            with timings_kept() as timings:
+                answer = Answer(await start(), timings)
+        finally:
+            del self._running[run_id]
+        if isinstance(answer.body, bytes):
+            self._kept[run_id] = answer
+            self._room -= len(answer.body)
+            self._make_room()
+        return answer
+
+    def _make_room(self) -> None:
+        while self._room < 0:
+            _, dropped = self._kept.popitem(last=False)
+            self._room += len(dropped.body) if isinstance(dropped.body, bytes) else 0

@@ -6,10 +6,10 @@ import structlog
 
 from crucible.models import Leg
 from crucible.settings import CelerySettings, LegacySettings, QueueSettings, load
-from tasks.aging import Aging
 from tasks.celery_leg.app import queue_keys as celery_queues
 from tasks.connections import connect
-from tasks.legacy_leg.payload import queue_keys as legacy_queues
+from tasks.depths import Aging
+from tasks.legacy_leg.queue import queue_keys as legacy_queues
 
 
 class QueueAging:

@@ -6,22 +6,16 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from crucible.settings import RetentionSettings, WebhookSettings, load
 from crucible.store import Store
 from crucible.telemetry.settings import TraceSettings
-from flows.duties.abandoned import AbandonedFlowRuns
+from flows.batching import FlowRunBatcher
 from flows.duties.aging import QueueAging
-from flows.duties.alarm import Alarm
-from flows.duties.changes import Changes
-from flows.duties.confirmation import Confirmation
-from flows.duties.duty import Duty
+from flows.duties.alarm import Alarm, Changes
 from flows.duties.epochs import Epochs
-from flows.duties.janitor import Janitor
-from flows.duties.leases import Checkpoint
-from flows.duties.noise import NoiseSampler
-from flows.duties.retention import Retention
-from flows.duties.sentinels import Sentinels
-from flows.duties.spans import SpanRetention
-from flows.flow_run_batcher import FlowRunBatcher
+from flows.duties.janitor import AbandonedFlowRuns, Janitor
+from flows.duties.leases import Checkpoint, Duty
+from flows.duties.reruns import Confirmation, NoiseSampler, Sentinels
+from flows.duties.retention import Retention, SpanRetention
 from flows.host import Endpoints, FlowHost
-from tasks.event_reader import EventReader
+from tasks.events import EventReader
 
 _NOISE_WITHIN_S = 600.0
 """A round takes as long as legacy is waited for, which may be away."""

@@ -7,8 +7,7 @@ import orjson
 import structlog
 
 from crucible.models import Limits
-from crucible.rollout.audit import ITSELF
-from crucible.rollout.epoch import EpochKey
+from crucible.rollout.epoch import ITSELF, EpochKey
 from crucible.settings import GateSettings, load
 from crucible.store import Store
 from executors.client import ExecutorClient

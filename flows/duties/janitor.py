@@ -1,6 +1,6 @@
 """Goes on with what others left open: evaluations without column, sweeps and flow runs without end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import structlog
@@ -9,14 +9,17 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
+    WorkPoolFilter,
+    WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Crashed
 
 from crucible.errors import ServiceUnavailable
 from crucible.store import Owner, Ticket
+from flows.flow_runs import prefect_client
 from flows.host import FlowHost, host_tag
-from flows.prefect_client import prefect_client
+from flows.worker import POOL
 from tasks.leases import Departed
 
 _PAGE = 200
@@ -100,3 +103,29 @@ async def crash_flow_runs(owner: str) -> bool:
 
 
 _WHY = "the process that ran it is no more; its evaluations are gone on with"
+
+
+_BEGUN = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+
+
+class AbandonedFlowRuns:
+    """Finds them by the tags of their hosts. What evaluations such runs leave open is for the janitor."""
+
+    def __init__(self, host: FlowHost) -> None:
+        self._departed = Departed(host.lease)
+
+    async def round(self) -> None:
+        """Mark those of hosts that are dead. Raises ``ServiceUnavailable``."""
+        state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_BEGUN))
+        pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
+        async with prefect_client() as client:
+            found = await client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(state=state), work_pool_filter=pool
+            )
+        for owner in await self._departed.among(_owners(found)):
+            await crash_flow_runs(owner)
+
+
+def _owners(flow_runs: Iterable[FlowRun]) -> set[str]:
+    prefix = host_tag("")
+    return {tag.removeprefix(prefix) for each in flow_runs for tag in each.tags if tag.startswith(prefix)}

@@ -1,14 +1,31 @@
-"""The leases that one controller has: which duties are its own now, and for how long."""
+"""Duties, and the leases that one controller has: which duties are its own now, and for how long."""
 
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import structlog
 
 from crucible.errors import PlatformError
-from crucible.store.duties import DutyStore
+from crucible.store.ownership import DutyStore
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Something that one of all controllers does.
+
+    ``round`` does what there is to do now. The next round follows ``every_s`` seconds after its end, or
+    earlier, when ``wait`` returns. ``bound_s`` is how long a round may take, where it takes long.
+    """
+
+    name: str
+    every_s: float
+    round: Callable[[], Awaitable[object]]
+    bound_s: float | None = None
+    wait: Callable[[], Awaitable[object]] | None = None
+
 
 _RENEWALS = 4
 """Times a lease is renewed before it would end."""

@@ -11,9 +11,8 @@ from crucible.settings import CelerySettings
 from executors.gates import Gate, OpenGate
 from tasks.celery_leg.app import broker_keys, broker_priority, make_app
 from tasks.celery_leg.message import ID_PATTERN, RUN_NAME, arguments
-from tasks.connections import address, connect_async
+from tasks.connections import address, connect_async, redis_fault
 from tasks.dispatch import Dispatch, trace_fields
-from tasks.redis_client import redis_fault
 from tasks.resilience.sending import Sending
 from tasks.scripts import signatures
 

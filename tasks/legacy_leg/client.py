@@ -8,7 +8,7 @@ from crucible.settings import LegacySettings
 from executors.gates import Gate, OpenGate
 from tasks.connections import connect_async
 from tasks.dispatch import Dispatch
-from tasks.legacy_leg.payload import encode, id_pattern, queue_keys
+from tasks.legacy_leg.queue import encode, id_pattern, queue_keys
 from tasks.resilience.sending import Sending
 from tasks.scripts import signatures
 

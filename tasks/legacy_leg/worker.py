@@ -12,27 +12,25 @@ import structlog
 
 from crucible.errors import CrucibleError, InputError, ServiceUnavailable
 from crucible.settings import LegacySettings, load
-from crucible.telemetry.metrics_server import metrics_served
+from crucible.telemetry.metrics import metrics_served
 from crucible.telemetry.process import api_of_process, tracing
-from executors.client import ExecutorClient
-from executors.killer import Killer
+from executors.client import ExecutorClient, Killer
 from tasks.background import BackgroundServices
-from tasks.cancel_watch import CancelWatch
+from tasks.cancellation import CancelWatch
 from tasks.claims import Claim, Claims, ClaimState
 from tasks.connections import connect, wait_until_there
-from tasks.legacy_leg.payload import decode
-from tasks.legacy_leg.queue import LegacyQueue
-from tasks.resilience.breakers import breakers_of_process
-from tasks.runner import run_one
-from tasks.service_reports import ServiceReports
+from tasks.leases import ServiceReports
+from tasks.legacy_leg.queue import LegacyQueue, decode
+from tasks.resilience.breaker import breakers_of_process
 from tasks.worker_process import (
     STOP_WITHIN_S,
     WorkerOptions,
     announce_ready,
     options_from_environment,
+    run_one,
+    show_nothing_yet,
     start_log,
 )
-from tasks.worker_telling import show_nothing_yet
 
 _LONGEST_RUN_S = 1800.0
 """Longer than any program may run, with all attempts."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from deployments.images.__main__ import TARGETS
-from executors.sandbox.docker.daemon import connected
+from executors.sandbox.docker.containers import connected
 from tests.support.composition import ROOT, VERSION, Composition, composition
 from tests.support.docker_daemon import have_base_image
 from tests.support.machine import locked

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from api.intake import MAX_BODY_BYTES
+from api.requests import MAX_BODY_BYTES
 from crucible import settings
 from crucible.settings import Settings
 from crucible.telemetry import settings as telemetry_settings

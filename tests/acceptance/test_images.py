@@ -8,7 +8,7 @@ import docker
 import pytest
 
 from deployments.images.__main__ import TARGETS
-from executors.sandbox.docker.daemon import connected
+from executors.sandbox.docker.containers import connected
 from tests.support.composition import ROOT
 
 BEGINS_AS_ROOT = {"executor"}

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from pathlib import Path
 
 from deployments.stack import launch
-from deployments.stack.ports import choose_ports
+from deployments.stack.service import choose_ports
 from tests.chaos.clocks import Clocks
 from tests.chaos.door import Door
 from tests.chaos.stack import EXECUTORS, REDISES, ROOT, WORKERS, ChaosError, Stack, without_crucible

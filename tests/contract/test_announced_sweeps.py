@@ -11,12 +11,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from crucible.ids import new_sweep_id
 from crucible.store import sqlite_url
-from flows import parity_sweep as parity_module
-from flows.cancel import cancel_sweep
-from flows.host import Endpoints, FlowHost, flow_host
+from flows import sweep as parity_module
+from flows.host import Endpoints, FlowHost, cancel_sweep, flow_host
 from flows.outcome import SweepRequest
-from flows.parity_sweep import parity_sweep
-from flows.sweep import sweep
+from flows.sweep import parity_sweep, sweep
 from tests.support.corpora import prints, write_corpus
 from tests.support.leg_fixtures import Servers, servers
 

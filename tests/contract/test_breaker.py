@@ -13,10 +13,8 @@ import pytest
 from crucible.errors import CircuitOpen, ExecutorUnavailable, InputError
 from crucible.settings import BreakerSettings
 from executors.client import ExecutorClient
-from tasks.resilience.breaker import Breaker
-from tasks.resilience.breakers import Breakers
+from tasks.resilience.breaker import Breaker, Breakers, KeptCircuit, breakers, circuit_key
 from tasks.resilience.circuit import Circuit
-from tasks.resilience.shared import KeptCircuit, breakers, circuit_key
 from tests.support import breaker_worker
 from tests.support.breaker_worker import NAME, REFUSED
 from tests.support.stub_executor import TOKEN, StubExecutor

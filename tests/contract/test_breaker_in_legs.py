@@ -11,8 +11,7 @@ from crucible.settings import BreakerSettings, CelerySettings, LegacySettings
 from tasks.celery_leg.client import CeleryClient
 from tasks.claims import claim_key, mark_key
 from tasks.legacy_leg.client import LegacyClient
-from tasks.resilience.breakers import CELERY_REDIS, REDIS, Breakers
-from tasks.resilience.shared import breakers
+from tasks.resilience.breaker import CELERY_REDIS, REDIS, Breakers, breakers
 from tests.support.leg_fixtures import Servers, on_empty_servers, servers
 from tests.support.legs import CONCURRENCY, Flow, LegHarness, dispatch, dispatches
 from tests.support.stub_executor import StubExecutor

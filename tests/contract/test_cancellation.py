@@ -14,7 +14,7 @@ import redis
 from crucible.errors import ServiceUnavailable
 from crucible.models import LEGS, Leg
 from crucible.settings import CelerySettings, FlowSettings, LegacySettings
-from executors.killer import Killer
+from executors.client import Killer
 from tasks.background import BackgroundServices
 from tasks.cancellation import Cancellations, Killers
 from tasks.celery_leg.client import CeleryClient

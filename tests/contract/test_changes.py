@@ -12,10 +12,10 @@ import pytest
 from crucible.rollout.stage import Stage
 from crucible.settings import BreakerSettings
 from crucible.store import Store, sqlite_url
-from flows.duties.changes import Changes
+from flows.duties.alarm import Changes
 from tasks.background import BackgroundServices
 from tasks.events import EVENTS_KEY, EventLog
-from tasks.resilience.breakers import SHARED, breakers_of_process
+from tasks.resilience.breaker import SHARED, breakers_of_process
 from tests.support.duties import checkpoint_of
 from tests.support.traffic import at_stage
 from tests.support.valkey import Valkey, valkey

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
-from api import confirmed as module
-from api.confirmed import CompletedElsewhere
+from api import orders as module
 from api.feed import Feed
-from api.waiters import Waiters
+from api.orders import CompletedElsewhere, Waiters
 from crucible.models import Comparison
 from crucible.store import Store, sqlite_url
 from tasks.background import BackgroundServices

@@ -12,12 +12,11 @@ import pytest
 from crucible.ids import new_evaluation_id
 from crucible.models import Comparison
 from crucible.store import Store, Submission, sqlite_url
-from flows.duties import confirmation as module
-from flows.duties.confirmation import CROWD, Confirmation
+from flows.duties import reruns as module
+from flows.duties.reruns import CROWD, Confirmation
 from flows.host import FlowHost
 from tasks.background import BackgroundServices
-from tasks.event_reader import EventReader
-from tasks.events import EventKind, EventLog
+from tasks.events import EventKind, EventLog, EventReader
 from tests.support.ledger import evaluation
 from tests.support.traffic import differing, matched, submitted
 from tests.support.valkey import Valkey, valkey

@@ -13,7 +13,7 @@ from tasks import dead_letters
 from tasks.celery_leg.app import queue_keys
 from tasks.celery_leg.client import CeleryClient
 from tasks.celery_leg.message import arguments, decode, priority_of
-from tasks.celery_leg.undeliverable import Undeliverable, taken_key
+from tasks.celery_leg.worker import Undeliverable, taken_key
 from tasks.claims import claim_key
 from tasks.dead_letters import DeadLetters, leg_and_number
 from tests.support.legs import Flow, LegHarness, dispatch
@@ -175,7 +175,7 @@ async def test_a_letter_goes_back_once_and_is_found_where_withdrawals_look(
 def test_ids_are_stable_and_the_oldest_letters_go(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.celery_leg.undeliverable.LETTERS_KEPT", 120)
+    monkeypatch.setattr("tasks.celery_leg.worker.LETTERS_KEPT", 120)
     undeliverable = Undeliverable(client, client, CelerySettings(), 60)
     payloads = [b"garbage \x00\xff %d" % number for number in range(130)]
     for payload in payloads:

@@ -12,8 +12,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from crucible.errors import ServiceUnavailable
-from flows.prefect_client import prefect_client, prefect_faults
-from flows.starting import start_parity_sweep
+from flows.flow_runs import prefect_client, prefect_faults, start_parity_sweep
 from tasks.http_faults import http_faults
 from tests.support.valkey import free_port
 

@@ -15,12 +15,11 @@ import pytest
 
 from crucible.ids import new_evaluation_ids
 from crucible.store import Store, Submission, Ticket, sqlite_url
-from flows import leaked as leaked_module
+from flows import batching as batching_module
+from flows.batching import FlowRunBatcher, LeakedEvaluations
 from flows.duties import janitor as janitor_module
 from flows.duties.janitor import Janitor
-from flows.flow_run_batcher import FlowRunBatcher
 from flows.host import FlowHost
-from flows.leaked import LeakedEvaluations
 from tasks.background import BackgroundServices
 from tasks.leases import Lease, host_key
 from tests.support.ledger import comparison, evaluation
@@ -151,7 +150,7 @@ async def test_nothing_is_taken_for_which_there_is_no_room(valkey: Valkey, url: 
 async def test_what_was_left_behind_here_is_begun_again(
     valkey: Valkey, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leaked_module, "_AFTER_S", 0.0)
+    monkeypatch.setattr(batching_module, "_AFTER_S", 0.0)
     hands = Hands()
 
     async with at_work(valkey, url, hands) as store:
@@ -166,7 +165,7 @@ async def test_what_was_left_behind_here_is_begun_again(
 async def test_what_fails_each_time_is_begun_at_intervals(
     valkey: Valkey, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leaked_module, "_AFTER_S", 0.3)
+    monkeypatch.setattr(batching_module, "_AFTER_S", 0.3)
     hands = Hands()
 
     async with at_work(valkey, url, hands) as store:

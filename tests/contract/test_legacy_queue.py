@@ -10,8 +10,7 @@ import redis
 from crucible.settings import LegacySettings
 from tasks.dead_letters import DeadLetters
 from tasks.legacy_leg.client import LegacyClient
-from tasks.legacy_leg.payload import decode
-from tasks.legacy_leg.queue import LegacyQueue
+from tasks.legacy_leg.queue import LegacyQueue, decode
 from tests.support.legs import STREAM, Flow, LegHarness, dispatch
 from tests.support.stub_executor import StubExecutor
 from tests.support.valkey import Valkey, valkey

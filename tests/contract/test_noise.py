@@ -9,17 +9,16 @@ from typing import cast
 import pytest
 
 from crucible.models import Comparison
+from crucible.rollout.assessment import NoiseCount
 from crucible.rollout.epoch import EpochKey
-from crucible.rollout.inputs import NoiseCount
 from crucible.rollout.stage import Stage
 from crucible.settings import GateSettings
 from crucible.store import Store, sqlite_url
-from flows.duties.noise import NoiseSampler
+from flows.duties.reruns import NoiseSampler
 from flows.host import FlowHost
 from flows.rules import Rules
 from tasks.dispatch import Dispatch
-from tasks.event_reader import EventReader
-from tasks.events import EventKind, EventLog
+from tasks.events import EventKind, EventLog, EventReader
 from tasks.exchange import Answer
 from tests.support.duties import checkpoint_of
 from tests.support.ledger import comparison, observation

@@ -11,7 +11,7 @@ from api.readiness import Readiness
 from crucible.store import Store, sqlite_url
 from flows.host import Endpoints
 from tasks.background import BackgroundServices
-from tasks.service_reports import PROCESSES_KEY, ServiceReports, report_key
+from tasks.leases import PROCESSES_KEY, ServiceReports, report_key
 from tests.support.redis_faults import disk_full, out_of_memory, replica
 from tests.support.small_disk import SmallDisk, small_disk
 from tests.support.valkey import Valkey, free_port, valkey
@@ -114,7 +114,7 @@ async def test_a_required_service_that_is_overdue_is_at_fault_and_no_other(
 async def test_what_another_process_reports_counts_until_that_has_gone(
     valkey: Valkey, store: Store, background: BackgroundServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.service_reports._EVERY_S", 0.05)
+    monkeypatch.setattr("tasks.leases._EVERY_S", 0.05)
     others = BackgroundServices()
     reports = ServiceReports(valkey.url, "some-worker", others)
     others.every(0.01, "a duty", fails, bound_s=0.05)

@@ -14,7 +14,7 @@ from crucible.errors import ServiceUnavailable
 from crucible.settings import CelerySettings
 from tasks.celery_leg.client import CeleryClient
 from tasks.connections import connect, connect_async
-from tasks.resilience.shared import connect_briefly
+from tasks.resilience.breaker import connect_briefly
 from tests.support.legs import dispatches
 from tests.support.redis_faults import OPTIONS, busy, disk_full, forbidden, loading, out_of_memory, replica
 from tests.support.small_disk import SmallDisk, small_disk

@@ -10,7 +10,7 @@ from crucible.rollout.epoch import EpochKey
 from crucible.rollout.stage import Stage
 from crucible.settings import GateSettings
 from crucible.store import Store, Ticket, sqlite_url
-from flows.duties.sentinels import Sentinels
+from flows.duties.reruns import Sentinels
 from tests.support.duties import checkpoint_of
 from tests.support.traffic import at_stage, matched
 

@@ -4,9 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from tasks.connections import connect_async
+from tasks.connections import connect_async, place_in
 from tasks.replies import ReplyReader
-from tasks.streams import place_in
 from tests.support.valkey import Valkey, valkey
 
 __all__ = ["valkey"]

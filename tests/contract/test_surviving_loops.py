@@ -12,11 +12,11 @@ from crucible.models import Observation
 from crucible.settings import FlowSettings
 from tasks.background import BackgroundServices, ServiceState
 from tasks.cancellation import Cancellations
+from tasks.connections import AsyncRedisClient, AsyncRedisPipeline
 from tasks.dispatch import Dispatch
 from tasks.events import EVENTS_KEY, EventKind, EventLog
 from tasks.exchange import Answer, Exchange
 from tasks.leases import Lease, host_key
-from tasks.redis_client import AsyncRedisClient, AsyncRedisPipeline
 from tasks.replies import ReplyReader
 from tests.support.faulty import PLANTED, Faulty
 from tests.support.ledger import evaluation

@@ -13,7 +13,7 @@ from crucible.ids import new_evaluation_id, new_sweep_id
 from crucible.models import Comparison
 from crucible.settings import FlowSettings
 from crucible.store import Store, Submission, sqlite_url
-from crucible.telemetry.record import SpanRecord
+from crucible.telemetry.otlp import SpanRecord
 from crucible.telemetry.settings import TraceSettings
 from tasks import run_traces
 from tasks.background import BackgroundServices

@@ -9,10 +9,10 @@ import orjson
 import pytest
 
 from crucible.settings import LegacySettings
-from crucible.telemetry.context import context_of
-from crucible.telemetry.record import SpanRecord
+from crucible.telemetry.otlp import SpanRecord
+from crucible.telemetry.spans import context_of
 from tasks.dispatch import Dispatch
-from tasks.legacy_leg.payload import decode, encode
+from tasks.legacy_leg.queue import decode, encode
 from tests.support.collector import Collector, collecting
 from tests.support.leg_fixtures import flow, harness, servers
 from tests.support.legs import Flow, LegHarness, Worker, dispatch

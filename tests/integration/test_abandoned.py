@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Running
 
-from flows.duties.abandoned import AbandonedFlowRuns
+from flows.duties.janitor import AbandonedFlowRuns
 from flows.evaluate import evaluate
 from flows.host import FlowHost, host_tag
 from flows.worker import POOL

@@ -6,7 +6,7 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from crucible.settings import BreakerSettings
-from tasks.resilience.breakers import Breakers
+from tasks.resilience.breaker import Breakers
 from tests.support.in_process import Run, run
 from tests.support.valkey import Valkey, valkey
 

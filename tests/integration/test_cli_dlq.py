@@ -16,7 +16,7 @@ from tasks.celery_leg.app import broker_priority, queue_keys
 from tasks.celery_leg.client import CeleryClient
 from tasks.dead_letters import DeadLetters
 from tasks.dispatch import Dispatch
-from tasks.legacy_leg.payload import encode
+from tasks.legacy_leg.queue import encode
 from tests.support.command_line import CommandLine
 from tests.support.corpora import line
 from tests.support.in_process import Run, run

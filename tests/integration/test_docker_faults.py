@@ -18,7 +18,7 @@ import pytest
 from crucible.errors import SandboxUnavailable
 from crucible.models import Observation, Outcome
 from executors.sandbox.docker import images, owner
-from executors.sandbox.docker.daemon import connected
+from executors.sandbox.docker.containers import connected
 from executors.sandbox.docker.sandbox import DockerSandbox
 from executors.sandbox.interface import Program, Stage
 from tests.support.docker_daemon import Daemon

@@ -9,8 +9,7 @@ import orjson
 import pytest
 
 from crucible.errors import InputError
-from crucible.telemetry.roots import Root
-from crucible.telemetry.spans import inside, root
+from crucible.telemetry.spans import Root, inside, root
 from executors.client import ExecutorClient
 from executors.timings import TIMING_HEADER, Timing, timings_in
 from tests.support.executor_service import TOKEN, ExecutorService, executor_service, seen_at_work

@@ -10,7 +10,7 @@ import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from deployments.stack.gateway import MAX_BODY_BYTES
+from deployments.stack.servers import MAX_BODY_BYTES
 from tests.support.gateway import ANYBODY, PASSWORD, READER, Gateway, gateway
 from tests.support.waiting import eventually
 

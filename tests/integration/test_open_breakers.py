@@ -8,8 +8,7 @@ from structlog.testing import capture_logs
 
 from crucible.settings import BreakerSettings
 from deployments.stack import StackState
-from tasks.resilience.breakers import Breakers
-from tasks.resilience.shared import circuit_key
+from tasks.resilience.breaker import Breakers, circuit_key
 from tests.support.stacks import client_of
 
 pytestmark = pytest.mark.stack

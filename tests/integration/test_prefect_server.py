@@ -13,9 +13,9 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.stack import StackState
-from deployments.stack.prefect_environment import DATABASE, prefect_folder
-from flows.ahead import Registrar
-from flows.offers import batches, provide_pool
+from deployments.stack.environment import DATABASE, prefect_folder
+from flows.evaluate import Registrar
+from flows.serving import batches, provide_pool
 from tests.support.prefect_server import prefect_server
 from tests.support.waiting import patiently
 

@@ -14,8 +14,7 @@ import pytest
 from crucible.errors import StackError
 from crucible.settings import Settings
 from deployments.stack import ServiceState, StackState, attach, read_state, running_stack, stop_stack
-from deployments.stack.home import Home
-from deployments.stack.state import is_held
+from deployments.stack.home import Home, is_held
 from deployments.stack.supervisor import Supervisor
 from tests.support.small_stack import PATIENCE_S, WORKERS_NICENESS, StackProcess, small_plan
 

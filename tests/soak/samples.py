@@ -10,7 +10,7 @@ import psutil
 import redis
 
 from deployments.stack import StackState
-from executors.sandbox.docker.daemon import connected
+from executors.sandbox.docker.containers import connected
 
 _MIB = 1 << 20
 

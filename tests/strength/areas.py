@@ -8,7 +8,6 @@ AREAS = {
     "confirmation": (
         "crucible/confirm.py",
         "crucible/verdict.py",
-        "crucible/statistics.py",
         "flows/confirm.py",
     ),
     "evidence": ("crucible/evidence/*.py",),
@@ -16,7 +15,7 @@ AREAS = {
     "claims": ("tasks/claims.py", "tasks/replies.py", "tasks/legacy_leg/[cpq]*.py"),
     "dispatch": (
         *("tasks/dispatch.py", "tasks/exchange.py", "tasks/batch.py", "tasks/settler.py"),
-        *("tasks/withdrawal.py", "tasks/cancellation.py"),
+        "tasks/cancellation.py",
     ),
     "store": ("crucible/store/*.py",),
     "api": ("api/*.py", "api/routes/*.py", "api/dashboard/session.py", "api/dashboard/forms.py"),
@@ -25,7 +24,7 @@ AREAS = {
 
 LEFT_OUT = re.compile(
     r"api/(__main__|app|wiring|janitor|confirmer|standing|readiness|pruner|telling|server|options|openapi|figures"
-    r"|routes/trace|routes/health)\.py|crucible/store/(spans|rooting)\.py|.*/__init__\.py"
+    r"|routes/trace|routes/health)\.py|crucible/store/spans\.py|.*/__init__\.py"
     r"|(.*\.)?(__init__|__repr__|open|close|run|_run|_write|_watch|_hear|_stopped|_read)"
 )
 """Modules and functions without faults: processes' start, background loops, descriptions for readers."""

@@ -9,34 +9,29 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from api.access import Keyring
-from api.answers import Answers
 from api.app import create_app
 from api.dashboard.board import Board
-from api.dashboard.parts import DashboardParts
+from api.dashboard.mount import DashboardParts
 from api.dashboard.rendering import Elsewhere
 from api.dashboard.session import Sessions
 from api.desk import Desk
 from api.feed import Feed
 from api.figures import Figures, Looks
-from api.guard import Guard
+from api.guard import Guard, Keyring, RateLimits
 from api.idempotency import Repeats
-from api.languages import Languages
-from api.limits import RateLimits
-from api.readiness import Readiness
-from api.standing import Observer
-from api.waiters import Waiters
+from api.orders import Answers, Waiters
+from api.readiness import Languages, Observer, Readiness
 from api.wiring import Parts
 from crucible.ids import new_key_id
 from crucible.models.access import ApiKey, Scope, new_key_text
 from crucible.settings import ApiSettings, CelerySettings, LegacySettings
 from crucible.store import Store, Ticket
-from flows.flow_run_batcher import FlowRunBatcher
+from flows.batching import FlowRunBatcher
 from flows.host import Endpoints
 from tasks.batch import cancelled
 from tasks.dead_letters import DeadLetters
-from tasks.queue_ages import QueueAges
-from tasks.resilience.shared import connect_briefly
+from tasks.depths import QueueAges
+from tasks.resilience.breaker import connect_briefly
 from tests.support.ledger import comparison
 from tests.support.stub_executor import TOKEN
 from tests.support.valkey import free_port
@@ -66,12 +61,12 @@ class Flows:
             self._waiters.answer(each)
 
     async def cancel(self, evaluation_ids: Sequence[str]) -> None:
-        """As ``flows.cancel.cancel_evaluations`` does, where no leg runs anything."""
+        """As ``flows.host.cancel_evaluations`` does, where no leg runs anything."""
         evaluations = await self._store.load(evaluation_ids)
         await self._store.settle([cancelled(evaluation_id, each) for evaluation_id, each in evaluations])
 
     async def cancel_sweep(self, sweep_id: str) -> None:
-        """As ``flows.cancel.cancel_sweep`` does."""
+        """As ``flows.host.cancel_sweep`` does."""
         await self.cancel(await self._store.unsettled(sweep_id, 100))
 
 

@@ -16,7 +16,7 @@ from crucible.errors import CircuitOpen, ExecutorUnavailable
 from crucible.settings import BreakerSettings, load
 from executors.client import ExecutorClient
 from tasks.background import BackgroundServices
-from tasks.resilience.breakers import Breakers
+from tasks.resilience.breaker import Breakers
 from tests.support.stub_executor import TOKEN
 
 ROOT = Path(__file__).parents[2]

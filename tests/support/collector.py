@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from crucible.telemetry.otlp import spans_in
-from crucible.telemetry.record import SpanRecord
+from crucible.telemetry.otlp import SpanRecord, spans_in
 
 _WITHIN_S = 60
 

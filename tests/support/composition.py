@@ -14,7 +14,7 @@ import httpx
 import pytest
 from docker.models.containers import Container
 
-from executors.sandbox.docker.daemon import connected, socket_path
+from executors.sandbox.docker.containers import connected, socket_path
 from tests.support.stack_times import starting
 from tests.support.valkey import free_port
 

@@ -15,8 +15,8 @@ import psutil
 import pytest
 from docker.errors import DockerException
 
-from executors.sandbox.docker import base, images
-from executors.sandbox.docker.daemon import connected
+from executors.sandbox.docker import images
+from executors.sandbox.docker.containers import connected
 from tests.support.machine import locked, shared, shared_folder
 from tests.support.waiting import patiently
 
@@ -48,7 +48,7 @@ def build_images(*families: str) -> None:
 def have_base_image() -> None:
     """Have the image of which all others are made; of two processes one gets it."""
     with locked("base-image"), closing(connected()) as client:
-        base.ensure(client)
+        images.ensure(client)
 
 
 def _build(family: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from crucible.rollout.inputs import ALL, Columns, EpochInputs, LegTimes, MutantCount, NoiseCount
+from crucible.rollout.assessment import ALL, Columns, EpochInputs, LegTimes, MutantCount, NoiseCount
 from crucible.rollout.stage import Rollout, Stage
 from crucible.settings import GateSettings
 

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from deployments.stack.gateway import Behind, find_nginx, gateway_service
+from deployments.stack.servers import Behind, find_nginx, gateway_service
 from tests.support.serving import served
 from tests.support.valkey import free_port
 

@@ -10,15 +10,14 @@ import redis
 
 from crucible.models import Leg
 from crucible.settings import CelerySettings, LegacySettings
-from tasks.aging import Aging
 from tasks.celery_leg.app import make_app
 from tasks.celery_leg.app import queue_keys as celery_queues
 from tasks.celery_leg.client import CeleryClient
+from tasks.depths import Aging
 from tasks.dispatch import Dispatch, LegClient
 from tasks.legacy_leg.client import LegacyClient
-from tasks.legacy_leg.payload import decode
-from tasks.legacy_leg.payload import queue_keys as legacy_queues
-from tasks.legacy_leg.queue import LegacyQueue
+from tasks.legacy_leg.queue import LegacyQueue, decode
+from tasks.legacy_leg.queue import queue_keys as legacy_queues
 from tasks.scripts.signatures import ListEnd
 from tests.support.valkey import Valkey
 

@@ -17,13 +17,12 @@ from crucible.settings import CelerySettings, LegacySettings
 from tasks.celery_leg.app import broker_keys, broker_priority, queue_keys
 from tasks.celery_leg.message import ID_PATTERN, arguments
 from tasks.celery_leg.message import decode as decode_message
-from tasks.celery_leg.undeliverable import Undeliverable
+from tasks.celery_leg.worker import Undeliverable
 from tasks.claims import Claim, Claims, ClaimState, Terms, claim_key, done_key, mark_key
 from tasks.dead_letters import DeadLetters
 from tasks.dispatch import Dispatch, Run
-from tasks.legacy_leg.payload import decode, encode, id_pattern
-from tasks.legacy_leg.payload import queue_keys as legacy_queues
-from tasks.legacy_leg.queue import LegacyQueue
+from tasks.legacy_leg.queue import LegacyQueue, decode, encode, id_pattern
+from tasks.legacy_leg.queue import queue_keys as legacy_queues
 from tasks.scripts import signatures
 
 LEGACY, CELERY = LegacySettings(max_attempts=2), CelerySettings(max_attempts=2)

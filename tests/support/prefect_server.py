@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from deployments.stack.prefect_environment import prefect_folder, prefect_server_environment
+from deployments.stack.environment import prefect_folder, prefect_server_environment
 from tests.support.command_line import ROOT
 from tests.support.valkey import free_port
 from tests.support.waiting import patiently

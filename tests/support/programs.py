@@ -7,8 +7,7 @@ import psutil
 
 from crucible.models import Limits, Observation, Outcome
 from executors.sandbox.interface import Program, Sandbox, Stage
-from executors.sandbox.process.sandbox import ProcessSandbox
-from executors.sandbox.process.slot_handle import View
+from executors.sandbox.process.sandbox import ProcessSandbox, View
 from executors.sandbox.supervision.files import File
 
 SLOTS = 2

@@ -4,7 +4,7 @@ import redis
 
 from crucible.settings import CelerySettings, LegacySettings
 from tasks.celery_leg.app import broker_keys
-from tasks.legacy_leg.payload import queue_keys
+from tasks.legacy_leg.queue import queue_keys
 
 
 def waiting_on_legacy(client: redis.Redis) -> int:

@@ -12,13 +12,11 @@ import psutil
 
 from crucible.errors import CrucibleError
 from crucible.settings import Settings, load
-from deployments.stack.home import Home
+from deployments.stack.home import Home, ServiceState, ServiceStatus, StackState
 from deployments.stack.plan import Plan
-from deployments.stack.ports import choose_ports
 from deployments.stack.running import running_stack, serve_stack
-from deployments.stack.service import Answers, Prints, ServiceSpec, Tier
-from deployments.stack.state import ServiceState, ServiceStatus, StackState
-from deployments.stack.valkey import valkey_service
+from deployments.stack.servers import valkey_service
+from deployments.stack.service import Answers, Prints, ServiceSpec, Tier, choose_ports
 
 PATIENCE_S = 240.0
 WORKERS_NICENESS = 7

@@ -13,9 +13,8 @@ from opentelemetry.sdk.trace import (
 )
 from opentelemetry.trace import Tracer
 
-from crucible.telemetry.otlp import spans_in
-from crucible.telemetry.record import SpanRecord
-from crucible.telemetry.sampling import sampler_of
+from crucible.telemetry.otlp import SpanRecord, spans_in
+from crucible.telemetry.process import sampler_of
 from crucible.telemetry.settings import TraceSettings
 from crucible.telemetry.spans import traced_by
 

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from crucible.errors import CircuitOpen, InputError, LedgerImbalance, ServiceUnavailable, StoreError
-from flows.enduring import enduring
+from flows.flow_runs import enduring
 
 REQUEST = httpx.Request("GET", "http://prefect/api")
 

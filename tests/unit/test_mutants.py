@@ -7,9 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from crucible.compare import compare
+from crucible.compare import MutantKind, applicable, compare, is_caught, mutant_for, mutate
 from crucible.models import Classification, Evaluation, Observation, Outcome
-from crucible.mutants import MutantKind, applicable, is_caught, mutant_for, mutate
 from crucible.normalise import Kind, RuleSet
 from tests.support.streams import pairs, rule, rule_sets, streams
 

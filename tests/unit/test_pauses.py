@@ -9,8 +9,7 @@ from tenacity import RetryCallState, Retrying
 
 from crucible.errors import ExecutorFault
 from crucible.retries import Patience
-from executors.gates import OpenGate, Turns
-from executors.pauses import LONGEST_S, Pauses
+from executors.gates import LONGEST_S, OpenGate, Pauses, Turns
 
 PATIENCE = Patience(within_s=5.0, attempts=10)
 

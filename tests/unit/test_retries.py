@@ -18,8 +18,7 @@ from crucible.errors import (
     ServiceUnavailable,
     StoreError,
 )
-from crucible.retries import Patience
-from tasks.resilience.policy import is_platform_fault
+from crucible.retries import Patience, is_platform_fault
 
 HASTY = Patience(within_s=60, attempts=4, first_pause_s=0.001, longest_pause_s=0.002)
 

@@ -1,7 +1,9 @@
-"""Containers of one executor: made, started and listening, used for one program, removed."""
+"""The local Docker daemon, and the containers of one executor on it."""
 
 import asyncio
 import itertools
+import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +11,35 @@ from typing import Any
 import docker
 from docker.errors import APIError, DockerException, NotFound
 
+from crucible.errors import SandboxUnavailable
 from executors.sandbox.docker.attached import Attached, LauncherLostError, attach
-from executors.sandbox.docker.daemon import socket_path
 from executors.sandbox.docker.profile import host_config, masked_paths
+
+_DEFAULT = "unix:///var/run/docker.sock"
+_SCHEME = "unix://"
+
+
+def connected() -> docker.DockerClient:
+    """A client of the daemon that DOCKER_HOST names. Raises ``OSError`` or docker's own if none answers."""
+    path = socket_path()
+    # Docker's client forgets to close a socket that nobody listens to.
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(path)
+    return docker.DockerClient(_SCHEME + path)
+
+
+def socket_path() -> str:
+    """Where the daemon listens. Raises ``OSError`` where that is no local socket."""
+    address = os.environ.get("DOCKER_HOST") or _DEFAULT
+    if not address.startswith(_SCHEME):
+        raise OSError(f"{address!r} is no local socket; set DOCKER_HOST to unix://PATH")
+    return address.removeprefix(_SCHEME)
+
+
+def unreachable(error: Exception) -> SandboxUnavailable:
+    """The fault of a daemon that does not answer."""
+    return SandboxUnavailable(f"the Docker daemon does not answer ({error}); start it, or set DOCKER_HOST")
+
 
 FAULTS = (DockerException, OSError, LauncherLostError, TimeoutError)
 """What goes wrong between us and Docker: never a program's doing."""

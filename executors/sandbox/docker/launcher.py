@@ -10,12 +10,10 @@ import signal
 
 from executors.sandbox.supervision import books, meter, seccomp, wire
 from executors.sandbox.supervision import syscalls as sc
-from executors.sandbox.supervision.account import Account, wake_pipe
-from executors.sandbox.supervision.files import place
+from executors.sandbox.supervision.files import Order, place
 from executors.sandbox.supervision.identity import enter_user_namespace, renounce
-from executors.sandbox.supervision.order import Order
 from executors.sandbox.supervision.rlimits import ResourceLimits
-from executors.sandbox.supervision.supervisor import Supervisor
+from executors.sandbox.supervision.supervisor import Account, Supervisor, wake_pipe
 
 _FROM_EXECUTOR, _TO_EXECUTOR = 0, 1
 _LAST_NUMBER = 30

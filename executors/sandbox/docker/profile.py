@@ -5,7 +5,7 @@ import json
 import os
 from typing import Any
 
-from executors.sandbox.supervision.forbidden import ALL_NAMESPACES, DENIED, KILLED, SOCKET_FAMILIES
+from executors.sandbox.supervision.seccomp import ALL_NAMESPACES, DENIED, KILLED, SOCKET_FAMILIES
 from executors.sandbox.supervision.syscalls import CLONE_NEWUSER
 
 _ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _MOST_COLLECTED_BYTES = 64 << 20
 _LONGEST_FOLDER = 1000
@@ -65,3 +65,45 @@ def _read(path: str, room: int) -> tuple[bytes, int]:
         if len(content) > room:
             raise TooLargeError
         return content, os.fstat(file.fileno()).st_mode
+
+
+class Stage:
+    """One command, with absolute path, and what it may use: seconds, bytes and counts."""
+
+    def __init__(
+        self,
+        argv: list[str],
+        wall_s: float,
+        cpu_s: float,
+        memory_bytes: int,
+        processes: int,
+        output_bytes: int,
+        disk_bytes: int,
+    ) -> None:
+        self.argv = argv
+        self.wall_s = wall_s
+        self.cpu_s = cpu_s
+        self.memory_bytes = memory_bytes
+        self.processes = processes
+        self.output_bytes = output_bytes
+        self.disk_bytes = disk_bytes
+
+
+class Order:
+    """One program. With ``collect`` the files it leaves in its folder are wanted if it ends well."""
+
+    def __init__(self, header: dict[str, Any], blobs: list[bytes]) -> None:
+        *contents, self.stdin = blobs
+        self.number: int = header["number"]
+        self.environment: dict[str, str] = header["environment"]
+        self.stage = Stage(**header["stage"])
+        self.collect: bool = header["collect"]
+        self.files = [
+            File(path, content, executable)
+            for (path, executable), content in zip(header["files"], contents, strict=True)
+        ]
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of all files together."""
+        return sum(len(file.content) for file in self.files)

@@ -2,7 +2,7 @@
 
 import resource
 
-from executors.sandbox.supervision.order import Stage
+from executors.sandbox.supervision.files import Stage
 
 OWN_PROCESSES = 2
 """Watchers, which the kernel counts with the program's own: a slot and a cell."""

@@ -6,7 +6,7 @@ from functools import partial
 
 from crucible.settings import CelerySettings, LegacySettings
 from tasks.celery_leg.app import broker_keys
-from tasks.legacy_leg.payload import queue_keys
+from tasks.legacy_leg.queue import queue_keys
 from tests.chaos.fault import Fault, Scene
 from tests.chaos.stack import Stack
 

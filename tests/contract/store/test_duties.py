@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, text
 
 from crucible.store import Store
-from crucible.store.duty_tables import duty_leases
+from crucible.store.tables import duty_leases
 
 LONG_S, SHORT_S = 600.0, 0.2
 DUTIES = ("alarm", "noise", "sentinels")

@@ -13,8 +13,7 @@ from crucible.rollout.epoch import EpochKey
 from crucible.rollout.stage import Stage
 from crucible.settings import GateSettings
 from crucible.store import Store, Submission
-from crucible.store.database import Database, parse
-from crucible.store.migration import downgrade, migrate, revisions, upgrade
+from crucible.store.database import Database, downgrade, migrate, parse, revisions, upgrade
 from crucible.store.tables import REVISION, VERSION_TABLE, metadata
 from tests.support.api import Api
 from tests.support.ledger import comparison, evaluation, observation

@@ -7,7 +7,7 @@ from crucible.errors import StoreError
 from crucible.models import Comparison, Observation
 from crucible.store import Store, encoding
 from crucible.store.database import Database, parse
-from crucible.store.packing import packed
+from crucible.store.encoding import packed
 from tests.support.ledger import comparison, observation
 from tests.support.traffic import differing, submitted
 

@@ -5,8 +5,8 @@ import pytest
 from crucible.corpus import validate
 from crucible.ids import new_evaluation_ids
 from crucible.models import Classification, Evaluation
-from crucible.recorded import recorded_lines
 from crucible.store import Store, Submission
+from flows.corpora import recorded_lines
 from tests.support.ledger import comparison, evaluation, sweep_of
 
 

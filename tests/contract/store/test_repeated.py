@@ -7,7 +7,7 @@ import pytest
 
 from crucible.ids import new_evaluation_id
 from crucible.store import Repeatable, Store, Submission
-from crucible.store.repeated import RequestReused
+from crucible.store.keys import RequestReused
 from tests.support.ledger import evaluation
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

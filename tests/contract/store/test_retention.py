@@ -12,15 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from crucible.errors import StoreError
 from crucible.ids import new_evaluation_ids, new_sweep_id
 from crucible.models import Classification
+from crucible.rollout.assessment import ALL
 from crucible.rollout.epoch import EpochKey
-from crucible.rollout.inputs import ALL
 from crucible.rollout.stage import Stage
 from crucible.settings import GateSettings
-from crucible.store import Store, Submission, pruning
+from crucible.store import Store, Submission
 from crucible.store import retention as rules
 from crucible.store.database import Database, parse
-from crucible.store.raw_pairs import RawPair, raw_pairs
-from crucible.telemetry.record import SpanRecord
+from crucible.store.retention import prune as prune_all
+from crucible.store.rollout_inputs import RawPair, raw_pairs
+from crucible.telemetry.otlp import SpanRecord
 from tests.support.ledger import comparison, evaluation
 from tests.support.traffic import at_stage, differing, matched, mismatched, submitted
 
@@ -32,7 +33,7 @@ def tomorrow() -> datetime:
 
 async def prune(store: Store, before: datetime | None = None) -> int:
     """Close and let go all that is old; how many evaluations went."""
-    return (await pruning.prune(store.retention, before or tomorrow())).let_go
+    return (await prune_all(store.retention, before or tomorrow())).let_go
 
 
 async def rows(url: str, query: str) -> list[Any]:

@@ -10,12 +10,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from crucible.compare import MutantKind
 from crucible.errors import GateRefused, InputError, RolloutConflict
 from crucible.ids import new_evaluation_id
 from crucible.models import Classification, Limits
-from crucible.mutants import MutantKind
+from crucible.rollout.assessment import ALL, Columns
 from crucible.rollout.epoch import EpochKey
-from crucible.rollout.inputs import ALL, Columns
 from crucible.rollout.stage import RouteRule, Stage
 from crucible.settings import GateSettings
 from crucible.store import NOISE_RUN, Store, Submission

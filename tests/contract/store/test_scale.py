@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from bench.store_asked import Asked
-from bench.store_scale import made
+from bench.store_scale import Asked, made
 from crucible.store import Store, sqlite_url
 from crucible.store.listing import EvaluationFilter
 from tests.support.plans import Read, read_by, sqlite_plan

@@ -8,11 +8,10 @@ from crucible.errors import StoreError
 from crucible.ids import new_evaluation_id, new_evaluation_ids, new_sweep_id
 from crucible.models import Classification
 from crucible.store import Store, Submission
-from crucible.telemetry.context import context_of, is_sampled, trace_id_of
-from crucible.telemetry.record import SpanEvent, SpanLink, SpanRecord
+from crucible.telemetry.otlp import SpanEvent, SpanLink, SpanRecord
 from crucible.telemetry.settings import TraceSettings
-from crucible.telemetry.spans import inside
-from flows.duties.spans import SpanRetention
+from crucible.telemetry.spans import context_of, inside, is_sampled, trace_id_of
+from flows.duties.retention import SpanRetention
 from tests.support.ledger import evaluation
 from tests.support.spans import kept_spans
 

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.ids import new_evaluation_ids
-from crucible.rollout.inputs import Columns
-from crucible.store import Store, Submission, verification
+from crucible.rollout.assessment import Columns
+from crucible.store import Store, Submission, replay
 from crucible.store.rollout_inputs import read_tallies
 from tests.support.ledger import comparison, evaluation, observation, sweep_of
 from tests.support.traffic import differing, matched, mismatched, submitted
@@ -26,7 +26,7 @@ async def test_what_goes_on_while_it_verifies_is_no_fault(
         await store.submit([Submission(swept, evaluation(), sweep_id)])
         return found
 
-    monkeypatch.setattr(verification, "read_tallies", then_more)
+    monkeypatch.setattr(replay, "read_tallies", then_more)
     found = await store.rollout.verify()
     assert (found.faults, found.pairs) == ((), 3)
     monkeypatch.undo()
@@ -52,5 +52,5 @@ async def test_every_row_of_the_ledger_is_read_once_whatever_the_page(
     await matched(store, 3)
     await mismatched(store)
     await submitted(store, 2)
-    monkeypatch.setattr(verification, "_PAGE", page)
+    monkeypatch.setattr(replay, "_PAGE", page)
     assert (await store.rollout.verify()).faults == ()

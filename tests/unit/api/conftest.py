@@ -7,12 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from api.languages import Languages
-from api.readiness import Readiness
+from api.readiness import Languages, Readiness
 from crucible.store import Store
 from flows.host import Endpoints
 from tasks.background import BackgroundServices
-from tasks.service_reports import ServiceReports
+from tasks.leases import ServiceReports
 from tests.support.api import Api
 from tests.support.stores import copied_store
 from tests.support.stub_executor import TOKEN, StubExecutor

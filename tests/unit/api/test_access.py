@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from api.access import KEPT_S, STACK_KEY_ID, Keyring
+from api.guard import KEPT_S, STACK_KEY_ID, Keyring
 from api.problems import Problem
 from crucible.models.access import Scope, digest_of, key_id_in, new_key_text
 from crucible.settings import ApiSettings
@@ -126,11 +126,11 @@ async def test_a_key_that_ends_while_it_is_kept_ends_nevertheless(
         def now(cls, tz: tzinfo | None = None) -> Self:
             return cls.fromtimestamp(ends_at.timestamp() + 1, tz)
 
-    monkeypatch.setattr("api.access.KEPT_S", 3600)
+    monkeypatch.setattr("api.guard.KEPT_S", 3600)
     _, text = await api.new_key(Scope.READ, expires_at=ends_at)
     holder = api.holder(text)
     assert (await holder.get("/rollout")).status_code == 200
-    monkeypatch.setattr("api.access.datetime", AtTheEnd)
+    monkeypatch.setattr("api.guard.datetime", AtTheEnd)
     response = await holder.get("/rollout")
     assert response.status_code == 401
     assert "expired" in response.json()["detail"]

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from api.intake import MAX_BODY_BYTES
-from flows.flow_run_batcher import MOST_WAITING
+from api.requests import MAX_BODY_BYTES
+from flows.batching import MOST_WAITING
 from tests.support.api import KEY, Api
 from tests.support.ledger import comparison, evaluation, sweep_of
 from tests.support.waiting import eventually

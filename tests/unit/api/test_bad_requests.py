@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from api.bodies import MAX_SMALL_BODY_BYTES
-from api.intake import MAX_BODY_BYTES
+from api.requests import MAX_BODY_BYTES, MAX_SMALL_BODY_BYTES
 from crucible.models.access import Scope
 from tests.support.api import KEY, Api
 

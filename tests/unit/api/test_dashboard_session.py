@@ -9,10 +9,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from api.bodies import MAX_SMALL_BODY_BYTES
 from api.dashboard.mount import create_dashboard
-from api.dashboard.session import COOKIE
-from api.dashboard.signing_in import local
+from api.dashboard.session import COOKIE, local
+from api.requests import MAX_SMALL_BODY_BYTES
 from crucible.ids import new_evaluation_id, new_key_id, new_sweep_id
 from crucible.models.access import ApiKey, Scope, new_key_text
 from tests.support.api import KEY, Api

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from crucible.models.access import Scope
-from crucible.telemetry.record import SpanRecord
+from crucible.telemetry.otlp import SpanRecord
 from tests.support.api import Api
 from tests.support.exposed import exposed
 from tests.support.spans import kept_spans

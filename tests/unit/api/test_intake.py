@@ -7,8 +7,8 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from api.intake import Intake
 from api.problems import Problem
+from api.requests import Intake
 
 CHUNK = b"x" * 100
 

@@ -1,6 +1,6 @@
 """What is read once for all who look at a time."""
 
-from api.standing import Kept
+from api.readiness import Kept
 
 
 async def test_that_there_is_nothing_is_kept_as_well() -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from api import languages as module
-from api.languages import Languages
+from api import readiness as module
+from api.readiness import Languages
 from crucible.errors import ExecutorUnavailable
 from tests.support.stub_executor import TOKEN, StubExecutor
 

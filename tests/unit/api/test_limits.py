@@ -6,8 +6,7 @@ from contextlib import AsyncExitStack, aclosing
 
 import pytest
 
-from api.access import Access
-from api.limits import RateLimits
+from api.guard import Access, RateLimits
 from api.problems import Problem
 from crucible.models.access import Scope
 from crucible.settings import ApiSettings
@@ -22,7 +21,7 @@ Make = Callable[[str], RateLimits]
 @pytest.fixture
 async def limits(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
     """Makes what counts, for one Redis, however late it answers; 5 requests and 3 wrong keys a minute."""
-    monkeypatch.setattr("api.limits._ANSWER_S", 60)
+    monkeypatch.setattr("api.guard._ANSWER_S", 60)
     async with AsyncExitStack() as made:
 
         def make(redis_url: str) -> RateLimits:

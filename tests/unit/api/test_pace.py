@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.pace import Pace
+from api.load import Pace
 
 
 class Clock:

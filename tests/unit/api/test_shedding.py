@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from api.shedding import Shedding
+from api.load import Shedding
 from crucible.models import Leg
 from crucible.rollout.stage import Route, Stage
 from crucible.store import Store
-from flows.flow_run_batcher import MOST_WAITING
+from flows.batching import MOST_WAITING
 from tasks.cancellation import Cancellations
 from tests.support.api import Api
 from tests.support.traffic import at_stage

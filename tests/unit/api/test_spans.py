@@ -11,8 +11,7 @@ from prometheus_client import REGISTRY
 from api.routes.spans import MAX_SPANS_BYTES, PROTOBUF
 from crucible.models.access import Scope
 from crucible.telemetry.process import api_of, tracing
-from crucible.telemetry.roots import Root
-from crucible.telemetry.spans import root
+from crucible.telemetry.spans import Root, root
 from tests.support.api import KEY, Api
 from tests.support.otlp import SERVICE, TRACE_ID, plain, request_of
 from tests.support.serving import served
@@ -129,7 +128,7 @@ async def test_a_key_with_the_scope_and_the_stack_s_own_may_hand_in(api: Api) ->
 
 
 async def test_processes_are_not_held_to_the_rate_of_other_keys(api: Api) -> None:
-    api.limits._per_minute = 1
+    api.guard._per_minute = 1
     for _ in range(5):
         assert (await post(api, request_of(plain()))).status_code == 200
 

@@ -1,6 +1,6 @@
 """Comparisons reach those who wait for them, and nothing is kept of those who do no more."""
 
-from api.waiters import Waiters
+from api.orders import Waiters
 from tests.support.ledger import comparison
 
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from bench.contenders.bare import run_all
-from bench.corpus import algorithms, nothing, write_corpus
+from bench.measure import algorithms, nothing, write_corpus
 from crucible.corpus import validate
 from executors.languages import LANGUAGES
 

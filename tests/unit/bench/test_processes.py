@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from bench.machine import usage_of
+from bench.figures import usage_of
 
 BURN = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\n"
 AFTER_A_CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN!r}])\nprint(); input()"

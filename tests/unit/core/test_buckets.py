@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crucible.store.buckets import bucket_of, lower_s, upper_s
+from crucible.store.tally import bucket_of, lower_s, upper_s
 
 
 @given(st.floats(1e-6, 1e6))

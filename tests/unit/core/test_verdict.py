@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from crucible.errors import LedgerImbalance
 from crucible.models import Classification, Counts, Verdict
-from crucible.statistics import rate_upper_bound
-from crucible.verdict import judge, mismatch_rate_upper
+from crucible.verdict import judge, mismatch_rate_upper, rate_upper_bound
 
 
 def counts(**columns: int) -> Counts:

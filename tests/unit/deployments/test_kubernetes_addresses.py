@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deployments.stack.gateway import MAX_BODY_BYTES
+from deployments.stack.servers import MAX_BODY_BYTES
 from tests.support.kubernetes.rendering import EXAMPLE, Cluster, rendered
 from tests.support.kubernetes.secret import told
 from tests.support.kubernetes.workloads import selects, workloads

@@ -5,7 +5,7 @@ import pytest
 from crucible.settings import CelerySettings, ExecutorSettings, LegacySettings
 from tasks.celery_leg.app import broker_keys
 from tasks.celery_leg.app import queue_keys as celery_keys
-from tasks.legacy_leg.payload import queue_keys as legacy_keys
+from tasks.legacy_leg.queue import queue_keys as legacy_keys
 from tests.support.kubernetes.rendering import EXAMPLE, Cluster, Resource, rendered
 from tests.support.kubernetes.workloads import FromSecret, Workload, workloads
 

@@ -9,9 +9,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from api.options import options_from_environment as api_options
 from crucible.settings import ExecutorSettings, Settings, load
-from deployments.stack.prefect_environment import prefect_client_environment, prefect_server_environment
+from deployments.stack.environment import prefect_client_environment, prefect_server_environment
+from deployments.stack.servers import valkey_service
 from deployments.stack.service import ServiceSpec
-from deployments.stack.valkey import valkey_service
 from tasks.worker_process import options_from_environment as worker_options
 from tests.support.kubernetes.local import OF_OTHERS, clean, local, ours
 from tests.support.kubernetes.rendering import EXAMPLE, FOLDER, Cluster, rendered

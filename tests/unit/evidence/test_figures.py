@@ -7,7 +7,7 @@ import pytest
 
 from crucible.evidence import Detector, Question, evidence, rank_bounds
 from crucible.evidence.latency import _log_ratio
-from crucible.statistics import rate_upper_bound
+from crucible.verdict import rate_upper_bound
 
 P0, ALPHA = 0.01, 0.05
 Rate = Callable[[int], float]

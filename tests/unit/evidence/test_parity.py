@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from crucible.errors import InputError
 from crucible.evidence import Question, evidence
-from crucible.statistics import rate_upper_bound
+from crucible.verdict import rate_upper_bound
 
 ASKED = Question(p0=0.01, alpha=0.05)
 COUNTS = st.integers(0, 3000).flatmap(lambda pairs: st.tuples(st.just(pairs), st.integers(0, pairs)))

@@ -5,8 +5,8 @@ from http import HTTPStatus
 
 import pytest
 
-from executors.service.answers import Answers
-from executors.service.problems import Problem
+from executors.service.orders import Problem
+from executors.service.queue import Answers
 
 
 class Start:

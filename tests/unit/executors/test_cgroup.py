@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executors.sandbox.process.jail import cgroup, group, version_2
-from executors.sandbox.process.jail.version_1 import Version1
-from executors.sandbox.process.jail.version_2 import Version2
+from executors.sandbox.process.jail import cgroup, group
+from executors.sandbox.process.jail.group import Version1, Version2
 from executors.sandbox.supervision import books
 
 BOTH_ON = "cpu memory pids"
@@ -75,7 +74,7 @@ def test_a_folder_that_hands_nothing_on_is_left_as_it_was(tmp_path: Path) -> Non
     ],
 )
 def test_the_own_leaf_is_no_place_for_groups(own: str, above: str) -> None:
-    assert version_2._without_leaf(own) == above
+    assert group._without_leaf(own) == above
 
 
 def test_version_1_is_used_where_all_its_controllers_are() -> None:
@@ -144,7 +143,7 @@ def test_a_peak_that_this_kernel_cannot_tell_is_null(tmp_path: Path) -> None:
 
 def test_the_alarm_is_right_once_for_each_time_the_limit_was_met(tmp_path: Path) -> None:
     events = files_of_version_2(tmp_path) / "memory.events"
-    alarm = version_2._EventsAlarm(str(events.parent))
+    alarm = group._EventsAlarm(str(events.parent))
     try:
         assert not alarm.is_right()
         events.write_text("max 10\noom 3\noom_kill 2\n", encoding="utf-8")

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from executors.sandbox.supervision import forbidden, seccomp
+from executors.sandbox.supervision import seccomp
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 X86_64, I386 = 0xC000003E, 0x40000003
@@ -52,18 +52,18 @@ def answer(number: int, argument: int = 0, *, accounted: bool = True) -> int:
     return walk(number, argument, accounted=accounted)[0]
 
 
-@pytest.mark.parametrize("name", forbidden.DENIED)
+@pytest.mark.parametrize("name", seccomp.DENIED)
 def test_what_leads_out_fails_and_the_program_goes_on(name: str) -> None:
-    assert answer(forbidden.DENIED[name][0]) == refused(errno.EPERM)
+    assert answer(seccomp.DENIED[name][0]) == refused(errno.EPERM)
 
 
-@pytest.mark.parametrize("name", forbidden.KILLED)
+@pytest.mark.parametrize("name", seccomp.KILLED)
 def test_what_takes_over_machines_ends_the_program(name: str) -> None:
-    assert answer(forbidden.KILLED[name][0]) == KILL
+    assert answer(seccomp.KILLED[name][0]) == KILL
 
 
 def test_everything_else_is_allowed() -> None:
-    special = {numbers[0] for table in (forbidden.DENIED, forbidden.KILLED) for numbers in table.values()}
+    special = {numbers[0] for table in (seccomp.DENIED, seccomp.KILLED) for numbers in table.values()}
     special |= {SOCKET, SOCKETPAIR, CLONE, CLONE3}
     assert {answer(number) for number in range(600) if number not in special} == {ALLOW}
 

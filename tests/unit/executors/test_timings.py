@@ -5,10 +5,16 @@ import time
 
 import pytest
 
-from crucible.telemetry.roots import Root
-from crucible.telemetry.spans import inside, root
-from executors.request_spans import tell_request
-from executors.timings import Timing, keep_timing, timed, timing_header, timings_in, timings_kept
+from crucible.telemetry.spans import Root, inside, root
+from executors.timings import (
+    Timing,
+    keep_timing,
+    tell_request,
+    timed,
+    timing_header,
+    timings_in,
+    timings_kept,
+)
 from tests.support.spans import KeptSpans, kept_spans
 
 ENTRY = 'request;dur=20.000;start=0.000;desc="executor-1"'

@@ -7,7 +7,7 @@ import pytest
 
 from crucible.models import Outcome
 from executors.sandbox import verdict
-from executors.sandbox.report import Report
+from executors.sandbox.orders import Report
 
 QUIET = Report(
     number=1,

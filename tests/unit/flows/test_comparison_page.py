@@ -3,7 +3,7 @@
 import pytest
 
 from crucible.models import Classification
-from flows.comparison_page import render_comparison
+from flows.artifacts import render_comparison
 from tests.support.comparisons import differ
 
 

@@ -14,8 +14,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from crucible.settings import WebhookSettings
-from flows.destination import is_public
-from flows.notify import notify
+from flows.notify import is_public, notify
 from tests.support.webhook import Receiver
 
 EVENT = {"event": "parity-sweep"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from crucible.store import Ticket
-from flows.flow_run_batcher import MOST_IN_BATCH, MOST_IN_FLIGHT, MOST_WAITING, FlowRunBatcher
+from flows.batching import MOST_IN_BATCH, MOST_IN_FLIGHT, MOST_WAITING, FlowRunBatcher
 from tasks.background import BackgroundServices
 from tests.support.waiting import eventually
 

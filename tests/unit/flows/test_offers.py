@@ -1,6 +1,6 @@
 """What runs of deployments are called."""
 
-from flows.offers import name_of_evaluation, name_of_rollout, name_of_sweep
+from flows.serving import name_of_evaluation, name_of_rollout, name_of_sweep
 
 
 def test_a_program_is_called_by_its_language_and_the_same_each_time() -> None:

@@ -8,9 +8,9 @@ from prefect.exceptions import ParameterTypeError
 from crucible.errors import SettingsError
 from crucible.models import Verdict
 from crucible.settings import ScheduleSettings, load
-from flows.offers import sweeps
-from flows.parity_form import Notify
-from flows.parity_sweep import parity_sweep
+from flows.forms import Notify
+from flows.serving import sweeps
+from flows.sweep import parity_sweep
 
 HERE = Path.cwd()
 
@@ -67,7 +67,7 @@ async def test_the_deployment_is_scheduled_and_filled_by_settings(monkeypatch: p
         "corpora": ["bundled", f"{HERE}/some/corpus.jsonl"],
         "recorded": 500,
     }
-    assert made.entrypoint == "flows.parity_sweep.parity_sweep"
+    assert made.entrypoint == "flows.sweep.parity_sweep"
 
 
 async def test_an_empty_cron_expression_is_no_schedule() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crucible.report.diff import MAX_LINES, Kind, unified_diff
+from crucible.report.visible import MAX_LINES, Kind, unified_diff
 
 lines_of_text = st.lists(st.sampled_from([b"a\n", b"b\n", b"c \n", b"\r\n", b"a"]), max_size=30).map(b"".join)
 

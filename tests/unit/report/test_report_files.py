@@ -9,8 +9,7 @@ import pytest
 
 from crucible.errors import InputError
 from crucible.models import SweepReport
-from crucible.report.junit import render_junit
-from crucible.report.write import write_report
+from crucible.report.write import render_junit, write_report
 
 
 def test_the_json_reads_back_as_the_same_report(full_report: SweepReport, tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
-from cli.terminal.evaluate_view import render_comparison
 from cli.terminal.progress_view import SweepProgress
-from cli.terminal.report_view import SHOWN, render_report
+from cli.terminal.report_view import SHOWN, render_comparison, render_report
 from crucible.models import Counts, SweepReport
 
 

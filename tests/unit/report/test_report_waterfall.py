@@ -1,7 +1,7 @@
 """The waterfall of a trace: its geometry, clocks that differ, and text that nobody trusts."""
 
 from crucible.report.waterfall import LEFT, MOST_ROWS, WIDTH, waterfall, waterfall_html
-from crucible.telemetry.record import SpanEvent, SpanLink, SpanRecord
+from crucible.telemetry.otlp import SpanEvent, SpanLink, SpanRecord
 
 BEGIN_US = 1_700_000_000_000_000
 MS = 1000

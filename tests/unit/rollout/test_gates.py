@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crucible.rollout.assessment import Assessment, GateState
+from crucible.rollout.assessment import (
+    ALL,
+    Assessment,
+    Columns,
+    EpochInputs,
+    GateState,
+    LegTimes,
+    MutantCount,
+    NoiseCount,
+)
 from crucible.rollout.gates import assess
-from crucible.rollout.inputs import ALL, Columns, EpochInputs, LegTimes, MutantCount, NoiseCount
 from crucible.rollout.stage import Rollout, Stage
 from tests.support.epochs import CANARY, SETTINGS, columns, inputs, strata
 

@@ -2,9 +2,8 @@
 
 from crucible.errors import GateRefused, RolloutConflict
 from crucible.rollout.assessment import Assessment
-from crucible.rollout.pilot import Moment, drive
-from crucible.rollout.plan import next_step
 from crucible.rollout.stage import Rollout, Stage
+from crucible.rollout.status import Moment, drive, next_step
 from tests.support.epochs import SETTINGS
 
 REFUSED = Assessment(gates=())

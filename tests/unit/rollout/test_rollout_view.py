@@ -6,16 +6,19 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console, RenderableType
 
-from cli.terminal.gates_view import bar_of, render_refusal
-from cli.terminal.rollout_view import render_change, render_moment, render_plan, render_status
-from crucible.rollout.audit import AuditEntry
+from cli.terminal.rollout_view import (
+    bar_of,
+    render_change,
+    render_moment,
+    render_plan,
+    render_refusal,
+    render_status,
+)
+from crucible.rollout.assessment import Columns, EpochInputs, MutantCount, NoiseCount
+from crucible.rollout.epoch import AuditEntry
 from crucible.rollout.gates import assess
-from crucible.rollout.inputs import Columns, EpochInputs, MutantCount, NoiseCount
-from crucible.rollout.pilot import Moment
-from crucible.rollout.plan import next_step, plan
-from crucible.rollout.stage import Rollout, RouteRule, Stage
-from crucible.rollout.status import RolloutStatus, detector_status, status
-from crucible.rollout.transition import back, changed
+from crucible.rollout.stage import Rollout, RouteRule, Stage, back, changed
+from crucible.rollout.status import Moment, RolloutStatus, detector_status, next_step, plan, status
 from tests.support.epochs import CANARY, FAST, SETTINGS, columns, inputs
 
 MANY = 12_345_678

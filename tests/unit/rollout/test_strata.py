@@ -3,9 +3,8 @@
 import pytest
 
 from crucible.rollout.assessment import Assessment, GateState
-from crucible.rollout.gates import assess
+from crucible.rollout.gates import assess, kept_on_legacy
 from crucible.rollout.stage import RouteRule
-from crucible.rollout.strata import kept_on_legacy
 from crucible.settings import GateSettings
 from tests.support.epochs import CANARY, SETTINGS, columns, inputs
 

@@ -2,11 +2,10 @@
 
 import pytest
 
-from crucible.rollout.assessment import Assessment
+from crucible.rollout.assessment import Assessment, EpochInputs
 from crucible.rollout.gates import assess
-from crucible.rollout.inputs import EpochInputs
-from crucible.rollout.plan import Step, in_the_way, next_step, plan
 from crucible.rollout.stage import Rollout, Stage
+from crucible.rollout.status import Step, in_the_way, next_step, plan
 from tests.support.epochs import CANARY, SETTINGS, inputs
 
 

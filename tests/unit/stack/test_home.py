@@ -7,8 +7,7 @@ import pytest
 
 from crucible.errors import SettingsError
 from deployments.stack import read_state
-from deployments.stack.home import Home, credentials_of
-from deployments.stack.state import HomeLock, is_held
+from deployments.stack.home import Home, HomeLock, credentials_of, is_held
 
 
 def made(folder: Path) -> Home:

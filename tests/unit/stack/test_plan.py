@@ -11,16 +11,14 @@ from stat import S_IMODE
 import pytest
 from pydantic import SecretStr
 
-from api.intake import MAX_BODY_BYTES
+from api.requests import MAX_BODY_BYTES
 from crucible.errors import SettingsError
 from crucible.settings import Settings
-from deployments.stack.home import Home
+from deployments.stack.environment import prefect_client_environment
+from deployments.stack.home import Home, ServiceState
 from deployments.stack.parts import without_password
 from deployments.stack.plan import Plan, plan_passing_stack, plan_stack
-from deployments.stack.ports import choose_ports
-from deployments.stack.prefect_environment import prefect_client_environment
-from deployments.stack.service import ServiceSpec
-from deployments.stack.state import ServiceState
+from deployments.stack.service import ServiceSpec, choose_ports
 
 EVERYTHING = {
     "prefect",
@@ -252,7 +250,7 @@ def test_a_port_that_is_set_is_kept_and_all_others_differ() -> None:
 
 CHOOSE = """
 import sys
-from deployments.stack.ports import choose_ports
+from deployments.stack.service import choose_ports
 print(*choose_ports({str(number): 0 for number in range(400)}).values(), flush=True)
 sys.stdin.read()
 """

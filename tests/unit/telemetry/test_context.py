@@ -3,15 +3,19 @@
 import pytest
 from opentelemetry.trace import get_current_span
 
-from crucible.telemetry.context import (
+from crucible.telemetry.spans import (
+    Root,
+    begin,
     context_of,
+    here,
+    inside,
     is_sampled,
+    root,
     sampled_anew,
+    span,
     text_of,
     trace_id_of,
 )
-from crucible.telemetry.roots import Root
-from crucible.telemetry.spans import begin, here, inside, root, span
 from tests.support.spans import KeptSpans, kept_spans
 
 TRACEPARENT = f"00-{'a' * 32}-{'b' * 16}-01"

@@ -8,11 +8,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import REGISTRY
 
 from crucible.errors import SettingsError
-from crucible.telemetry.exporting import BatchExport
-from crucible.telemetry.exporting import Collector as To
-from crucible.telemetry.process import api_of, api_of_process, tracing
-from crucible.telemetry.roots import Root
-from crucible.telemetry.spans import begin, here, inside, root, span
+from crucible.telemetry.process import BatchExport, api_of, api_of_process, tracing
+from crucible.telemetry.process import Collector as To
+from crucible.telemetry.spans import Root, begin, here, inside, root, span
 from tests.support.collector import Collector, collecting
 from tests.support.spans import KeptSpans
 from tests.support.valkey import free_port
@@ -146,7 +144,7 @@ def test_there_is_room_again_for_as_many_as_were_exported(collector: Collector) 
 def test_a_process_ends_although_its_collector_hangs(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crucible.telemetry.exporting._WITHIN_S", 0.2)
+    monkeypatch.setattr("crucible.telemetry.process._WITHIN_S", 0.2)
     collector.hang()
     before = lost("not written")
 

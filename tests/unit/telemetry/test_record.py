@@ -5,10 +5,8 @@ from collections.abc import Callable
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from crucible.telemetry.otlp import spans_in
-from crucible.telemetry.record import SpanRecord, with_legs
-from crucible.telemetry.roots import Root
-from crucible.telemetry.spans import begin, failed, link_to, root
+from crucible.telemetry.otlp import SpanRecord, spans_in, with_legs
+from crucible.telemetry.spans import Root, begin, failed, link_to, root
 from tests.support.otlp import plain, request_of
 from tests.support.spans import KeptSpans
 

@@ -5,9 +5,7 @@ A slot enters its own once, as root, before it gives its privileges up; the file
 
 import os
 
-from executors.sandbox.process.jail.group import Group, Hierarchy
-from executors.sandbox.process.jail.version_1 import Version1
-from executors.sandbox.process.jail.version_2 import Version2
+from executors.sandbox.process.jail.group import Group, Hierarchy, Version1, Version2
 from executors.sandbox.supervision.books import field
 
 
