@@ -37,7 +37,7 @@ class Flows:
     evaluate: Any
     confirm: Any
     flow_runs: Any
-    cancel: Any
+    hosting: Any
     sweep: Any
     outcome: Any
 
@@ -68,7 +68,7 @@ async def flows(settings: Settings, state: StackState) -> AsyncIterator[Flows]:
         state.executor_urls,
         state.executor_token,
     )
-    names = ("evaluate", "confirm", "flow_runs", "cancel", "sweep", "outcome")
+    names = ("evaluate", "confirm", "flow_runs", "host", "sweep", "outcome")
     async with AsyncExitStack() as exits:
         process = import_module("crucible.telemetry.process")
         api = process.api_of(state.api_url, state.executor_token)
@@ -117,8 +117,8 @@ async def evaluate_new(
 
     ids = [each.id for each in submissions]
     await current.host.store.submit(submissions)
-    settle = partial(current.cancel.settle_cancelled, current.host, ids)
-    comparisons: list[Comparison] = await current.cancel.settling_if_it_fails(evaluated(), settle)
+    settle = partial(current.hosting.settle_cancelled, current.host, ids)
+    comparisons: list[Comparison] = await current.hosting.settling_if_it_fails(evaluated(), settle)
     return comparisons
 
 

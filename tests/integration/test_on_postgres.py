@@ -76,7 +76,7 @@ def test_traffic_is_counted_and_verifies(line: CommandLine, api: httpx.Client) -
 
 
 def test_the_dashboard_s_pages_are_filled(api: httpx.Client) -> None:
-    key = api.app["Authorization"].removeprefix("Bearer ")
+    key = api.headers["Authorization"].removeprefix("Bearer ")
     with httpx.Client(base_url=api.base_url, timeout=WITHIN_S) as browser:
         here = {"sec-fetch-site": "same-origin"}
         assert browser.post("/dashboard/login", data={"key": key}, headers=here).status_code == 303
