@@ -76,9 +76,8 @@ class Settler:
         """Write what is left and stop."""
         if self._background is None:
             return
-        with contextlib.suppress(
-            Exception
-        ):  # whatever it is: the flow that put it has been told, or has ended
+        # Whatever it is: the flow that put it has been told, or has ended.
+        with contextlib.suppress(Exception):
             await self.flush()
         await self._background.end(_SERVICE)
 
