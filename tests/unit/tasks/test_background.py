@@ -64,7 +64,7 @@ async def test_a_loop_is_started_again_after_any_error(
 async def test_a_loop_that_keeps_failing_is_failing_and_then_overdue(services: BackgroundServices) -> None:
     work = FailsFirst(10**9, LookupError("planted"))
     services.every(0.01, "duty", work, bound_s=0.2)
-    await overdue(services)
+    await eventually(lambda: "planted" in (state_of(services).overdue or ""))
     state = state_of(services)
     assert "planted" in (state.overdue or "")
     assert state.failing_s > 0
