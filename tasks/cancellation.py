@@ -5,7 +5,7 @@ runs, or a sweep; ``crucible:cancels`` is a stream that tells of new marks, each
 """
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
 
@@ -61,13 +61,17 @@ class Cancellations:
         pairs = zip(asked, marks[::2], marks[1::2], strict=True)
         return {run_id for run_id, *found in pairs if any(mark is not None for mark in found)}
 
-    async def marked_since(self) -> set[str]:
+    async def marked_since(self, waiting: Callable[[], Collection[str]]) -> set[str]:
         """What was marked by anybody since the last call, as soon as there is any; nothing after 5 s without.
 
-        The first call begins with what is marked from then on. Raises ``ServiceUnavailable``.
+        Marks that are older than the first call are looked up for the runs in ``waiting()`` alone, since they
+        may have waited while Redis could not be reached. Raises ``ServiceUnavailable``.
         """
         if self._last is None:
-            self._last = newest(cast("list[Entry]", await self._redis.xrevrange(CANCELS, count=1)))
+            place = newest(cast("list[Entry]", await self._redis.xrevrange(CANCELS, count=1)))
+            marked = await self.marked(waiting())
+            self._last = place
+            return marked
         found = await self._redis.xread({CANCELS: self._last}, block=_BLOCK_MS)
         if not found:
             self._last = await place_in(self._redis, CANCELS, self._last)

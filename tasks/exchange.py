@@ -239,10 +239,13 @@ class Exchange:
 
     async def _hear(self) -> None:
         """Give up waiting for what anybody has cancelled."""
-        if ids := await self._cancellations.marked_since():
+        if ids := await self._cancellations.marked_since(self._all_waiting):
             for state in self._legs.values():
                 self._finish_cancelled(state, state.waiting_of(ids))
             self.on_cancelled(ids)
+
+    def _all_waiting(self) -> list[str]:
+        return [run_id for state in self._legs.values() for run_id in state.waiting]
 
     def _finish_cancelled(self, state: _LegState, run_ids: Iterable[str]) -> None:
         for run_id in run_ids:

@@ -266,6 +266,19 @@ async def test_another_process_cancels_what_this_one_asked_for(harness: LegHarne
     await other.exchange.close()
 
 
+async def test_what_was_cancelled_before_a_host_could_listen_is_not_waited_for(harness: LegHarness) -> None:
+    """As when Redis refuses its first look: the marks are older than the place that it listens from."""
+    host = Host(harness, kills=False)
+    runs = dispatches(NUMBER)
+    asking = host.ask(runs)
+    await eventually(lambda: waiting(harness) == NUMBER)
+    await host.exchange.cancel([evaluation_of(run) for run in runs])
+    host.exchange.open(BackgroundServices())
+    await asyncio.wait_for(asking, 60)
+    assert host.cancelled == {run.run_id for run in runs}
+    await host.exchange.close()
+
+
 async def test_what_was_cancelled_before_is_not_even_sent(harness: LegHarness, host: Host) -> None:
     first, second = dispatches(2)
     await host.exchange.cancel([evaluation_of(first)])
