@@ -57,7 +57,7 @@ class Readiness:
         questions: dict[str, Awaitable[object]] = {
             "redis": _write(self._redis),
             "celery-redis": _write(self._celery_redis),
-            "store": self._store.evaluation_state(""),
+            "store": self._store.check(),
             "prefect": self._ask_prefect(),
         }
         reports, found = await asyncio.gather(

@@ -1,7 +1,9 @@
 """A connection pool that knows how each kind of database wants to be written to, and brings it up to date."""
 
 import asyncio
+import errno
 import fcntl
+import os
 from asyncio import Lock
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -19,6 +21,9 @@ from crucible.store.tables import REVISION, VERSION_TABLE
 
 _ADVISORY_LOCK = 0x63727563
 """The key under which openers of one Postgres database take turns: any number nobody else uses."""
+
+_LEAST_ROOM = 1 << 20
+"""Bytes. With less a next write may find none, or room that an earlier one has left in SQLite's log."""
 
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 15
@@ -96,6 +101,15 @@ class Database:
         """A connection for reading. Every statement sees the store as the first one does."""
         async with self._faults_translated(), self._still.connect() as connection:
             yield connection
+
+    async def check(self) -> None:
+        """Raise when it does not answer, and ``ServiceUnavailable`` where SQLite's disk is about full."""
+        async with self.read() as connection:
+            await connection.scalar(select(1))
+            if self.is_sqlite:
+                disk = os.statvfs(Path(str(self.url.database)).parent)
+                if disk.f_bavail * disk.f_frsize < _LEAST_ROOM:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     async def close(self) -> None:
         """Close all connections."""

@@ -65,6 +65,10 @@ class Store:
             raise
         return cls(database, owner)
 
+    async def check(self) -> None:
+        """Raise as everything here does when the store does not answer, or its disk is about full."""
+        await self._database.check()
+
     async def measured(self) -> StoreInfo:
         """How large the store is, and what was let go."""
         return await measured(self._database)

@@ -15,6 +15,7 @@ from tests.chaos.books import Books
 from tests.chaos.clocks import Clocks
 from tests.chaos.door import Door
 from tests.support.planted_faults import PlantedFaults
+from tests.support.small_disk import SmallDisk
 
 ROOT = Path(__file__).parents[2]
 EXECUTORS = ("executor-1", "executor-2", "executor-3")
@@ -31,14 +32,14 @@ class ChaosError(Exception):
 class Stack:
     """One that is up. ``doors`` are by the name of the server behind; ``clocks`` are there if asked for.
 
-    ``small_disks`` names the store and those Redis servers that have a small file system to themselves;
+    ``small_disks`` has the small file systems of the store and of either Redis, where one could be mounted;
     ``planted`` has background services fail.
     """
 
     home: Path
     doors: dict[str, Door]
     clocks: Clocks | None
-    small_disks: frozenset[str]
+    small_disks: dict[str, SmallDisk | None]
     planted: PlantedFaults
 
     @property

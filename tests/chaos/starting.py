@@ -2,11 +2,9 @@
 
 import asyncio
 import os
-import shutil
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from deployments.stack import launch
@@ -17,6 +15,7 @@ from tests.chaos.stack import EXECUTORS, REDISES, ROOT, WORKERS, ChaosError, Sta
 from tests.chaos.stack_process import VARIABLE, Wiring
 from tests.support.command_line import far_from_now
 from tests.support.planted_faults import PlantedFaults
+from tests.support.small_disk import mounted_at
 
 _SMALL_MB = {"store": 48, "redis": 192, "celery-redis": 192}
 """Sizes of the file systems of a store and of either Redis, whose log is rewritten at 64 MB."""
@@ -28,9 +27,7 @@ _STOPS_WITHIN_S = 60
 async def chaos_stack(home: Path, *, faked_clocks: bool = False) -> AsyncIterator[Stack]:
     """A stack in ``home``, stopped at the end, when nothing of it is left."""
     async with AsyncExitStack() as exits:
-        small = {
-            name for name, size in _SMALL_MB.items() if exits.enter_context(_small_disk(home / name, size))
-        }
+        small = {name: exits.enter_context(mounted_at(home / name, size)) for name, size in _SMALL_MB.items()}
         ports = choose_ports(dict.fromkeys((*EXECUTORS, "prefect"), 0))
         doors = {name: Door(port) for name, port in ports.items()}
         for door in doors.values():
@@ -50,7 +47,7 @@ async def chaos_stack(home: Path, *, faked_clocks: bool = False) -> AsyncIterato
         planted = PlantedFaults(home / "planted")
         settings |= planted.environment | {VARIABLE: wiring.text()}
         await exits.enter_async_context(_process(home, settings))
-        yield Stack(home, doors, clocks, frozenset(small), planted)
+        yield Stack(home, doors, clocks, small, planted)
 
 
 @asynccontextmanager
@@ -85,22 +82,6 @@ async def _up(process: asyncio.subprocess.Process, home: Path) -> None:
     said = (await process.stdout.readline()).decode().strip()
     if said != "up":
         raise ChaosError(f"the stack did not start: {said or (home / 'stack.log').read_text()[-2000:]}")
-
-
-@contextmanager
-def _small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
-    """A folder on a small file system of its own, which only root can make; else a plain folder."""
-    folder.mkdir(mode=0o700, parents=True)
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    mounted = False
-    if os.geteuid() == 0 and mount and umount:
-        words = [mount, "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "chaos", str(folder)]
-        mounted = subprocess.run(words, capture_output=True, check=False).returncode == 0
-    try:
-        yield mounted
-    finally:
-        if mounted and umount:
-            subprocess.run([umount, "--lazy", str(folder)], check=False)
 
 
 def _with_clocks(clocks: Clocks) -> dict[str, dict[str, str]]:

@@ -95,6 +95,20 @@ async def test_a_redis_that_takes_no_writes_is_at_fault(
         assert await faults(readiness) == {}
 
 
+async def test_a_store_without_room_on_its_disk_is_at_fault(
+    valkey: Valkey, disk: SmallDisk, background: BackgroundServices
+) -> None:
+    store = await Store.open(sqlite_url(disk.folder / "store.db"))
+    async with aclosing(readiness_of(valkey, valkey, store, background)) as readiness:
+        assert await faults(readiness) == {}
+        with disk.full():
+            found = await faults(readiness)
+            assert list(found) == ["store"]
+            assert "free some room on that disk" in found["store"]
+        assert await faults(readiness) == {}
+    await store.close()
+
+
 async def test_a_required_service_that_is_overdue_is_at_fault_and_no_other(
     valkey: Valkey, store: Store, background: BackgroundServices
 ) -> None:

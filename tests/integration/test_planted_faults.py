@@ -1,8 +1,10 @@
-"""Every background service of a whole stack fails once, and is back by itself; everybody could see it."""
+"""A stack is back by itself, and all could see it: each background service fails once, a disk is full."""
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,10 +14,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from deployments.stack import StackState
 from tests.support.command_line import CommandLine
 from tests.support.planted_faults import Planted, PlantedFaults
+from tests.support.small_disk import SmallDisk, mounted_at
 from tests.support.stacks import client_of, stack_up
 
 PROCESSES = {"api", "controller", "flows", "legacy-worker-1", "legacy-worker-2", "celery-worker"}
 PATIENCE_S = 180.0
+FULL_S = 15.0
+SMALL_MB = {"redis": 96, "celery-redis": 96, "store": 48}
+PROGRAM = {"language": "python", "code": "print(6 * 7)"}
+
+Disks = dict[str, SmallDisk | None]
 
 pytestmark = pytest.mark.stack
 
@@ -26,8 +34,21 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> PlantedFaults:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, faults: PlantedFaults) -> Iterator[CommandLine]:
-    with stack_up(tmp_path_factory.mktemp("home"), faults.environment) as command_line:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def disks(folder: Path) -> Iterator[Disks]:
+    """Small file systems of the store and of either Redis, where one can be mounted."""
+    with ExitStack() as exits:
+        yield {name: exits.enter_context(mounted_at(folder / name, size)) for name, size in SMALL_MB.items()}
+
+
+@pytest.fixture(scope="module")
+def home(folder: Path, disks: Disks, faults: PlantedFaults) -> Iterator[CommandLine]:
+    store = "sqlite:///" + str(folder / "store" / "crucible.db")
+    with stack_up(folder, faults.environment, DATABASE_URL=store) as command_line:
         yield command_line
 
 
@@ -126,8 +147,7 @@ def samples(page: str, name: str) -> dict[str, float]:
 
 
 def test_what_is_posted_afterwards_is_settled(client: httpx.Client) -> None:
-    program = {"language": "python", "code": "print(6 * 7)"}
-    answer = client.post("/evaluations?wait=60", json=program)
+    answer = client.post("/evaluations?wait=60", json=PROGRAM)
     assert answer.json()["classification"] == "match"
 
 
@@ -137,3 +157,39 @@ def test_the_status_says_so_in_words_and_for_machines(home: CommandLine) -> None
     document = home.run("status", "--json").document
     assert document["readiness"]["missing"] == {}
     assert {each["process"].partition("@")[0] for each in document["readiness"]["services"]} == PROCESSES
+
+
+@pytest.mark.parametrize("name", SMALL_MB)
+def test_all_that_is_accepted_around_a_full_disk_settles(
+    client: httpx.Client, disks: Disks, name: str
+) -> None:
+    disk = disks[name]
+    if disk is None:
+        pytest.skip("only root can mount a small file system")
+    accepted = list(post(client))
+    missing: list[dict[str, str]] = []
+    with disk.full():
+        ends = time.monotonic() + FULL_S
+        while time.monotonic() < ends:
+            accepted += post(client)
+            answer = client.get("/ready")
+            if answer.status_code == 503:
+                missing.append(answer.json()["missing"])
+            time.sleep(0.2)
+    wait(lambda: client.get("/ready").status_code == 200, lambda: client.get("/ready").text)  # by itself
+    accepted += post(client)
+    assert any(faults.get(name) for faults in missing), missing
+    wait(lambda: set(states(client, accepted)) == {"settled match"}, lambda: states(client, accepted))
+
+
+def post(client: httpx.Client) -> Iterator[str]:
+    """The ids of what the API has accepted of a list of two, which need room in the store."""
+    answer = client.post("/evaluations", json=[PROGRAM, PROGRAM | {"stdin": "0" * 100_000}])
+    if answer.is_success:
+        yield from (each["id"] for each in answer.json())
+
+
+def states(client: httpx.Client, ids: list[str]) -> list[str]:
+    """What has become of each of these."""
+    found = [client.get(f"/evaluations/{each}").json() for each in ids]
+    return [f"{each['status']} {each['classification']}" for each in found]

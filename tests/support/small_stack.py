@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -147,6 +148,7 @@ async def _run(how: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has its children ignore
     try:
         asyncio.run(_run(sys.argv[1]))
     except CrucibleError as error:
