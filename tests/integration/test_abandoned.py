@@ -23,6 +23,8 @@ from tasks.leases import Lease
 from tests.support.prefect_server import prefect_server
 from tests.support.valkey import Valkey, valkey
 
+pytestmark = pytest.mark.stack
+
 __all__ = ["valkey"]
 
 DEAD = "host-dead"

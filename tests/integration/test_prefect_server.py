@@ -19,6 +19,8 @@ from flows.serving import batches, provide_pool
 from tests.support.prefect_server import prefect_server
 from tests.support.waiting import patiently
 
+pytestmark = pytest.mark.stack
+
 AT_ONCE = 60
 
 

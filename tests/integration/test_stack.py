@@ -18,6 +18,8 @@ from deployments.stack.home import Home, is_held
 from deployments.stack.supervisor import Supervisor
 from tests.support.small_stack import PATIENCE_S, WORKERS_NICENESS, StackProcess, small_plan
 
+pytestmark = pytest.mark.stack
+
 Start = Callable[..., StackProcess]
 
 

@@ -57,6 +57,7 @@ async def test_redis_wants_its_password_and_listens_on_loopback_alone(tmp_path: 
         assert {each.laddr.ip for each in addresses} == {"127.0.0.1"}
 
 
+@pytest.mark.stack
 async def test_prefects_server_is_one_process_with_its_ui_and_files_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,12 +2,9 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
 from crucible.errors import ServiceUnavailable
 from crucible.models import Evaluation, Leg
@@ -17,10 +14,10 @@ from tasks.dispatch import Dispatch, LegClient
 from tasks.legacy_leg.client import LegacyClient
 from tasks.replies import Reply, ReplyReader
 from tasks.worker_process import READY_LINE
+from tests.support.forked import Forked
 from tests.support.stub_executor import TOKEN, StubExecutor
 from tests.support.valkey import Valkey
 
-ROOT = Path(__file__).parents[2]
 STREAM = "crucible:replies:test"
 LEASE_S = 1.5
 CONCURRENCY = 2
@@ -30,14 +27,7 @@ class Worker:
     """A worker process that has said that it takes work."""
 
     def __init__(self, module: str, environment: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", module],
-            cwd=ROOT,
-            env=os.environ | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self.process = Forked(module, os.environ | environment)
         self.output: list[str] = []
 
     def wait_until_ready(self) -> None:
@@ -46,7 +36,6 @@ class Worker:
 
     def wait_for_line(self, part: str) -> None:
         """Reads the output up to the first line with ``part`` in it."""
-        assert self.process.stdout is not None
         for line in self.process.stdout:
             self.output.append(line)
             if part in line:
@@ -60,7 +49,6 @@ class Worker:
 
     def rest_of_output(self) -> str:
         """What it printed after it was ready; it must have ended."""
-        assert self.process.stdout is not None
         return self.process.stdout.read()
 
 
