@@ -42,7 +42,7 @@ class _Orders(NamedTuple):
     files: set[str]
 
 
-_ROUNDS = ((QUICK, Most(tests=40, seconds=20)), ((STACK,), Most(tests=3, seconds=60)))
+_ROUNDS = ((QUICK, Most(tests=40, seconds=60)), ((STACK,), Most(tests=3, seconds=60)))
 
 
 class Trial:
