@@ -22,12 +22,12 @@ IN_ORDER = (
 )
 """In any order: whoever is away is waited for."""
 PROGRAM = {"language": "python", "code": "import time; time.sleep(0.1); print('whole')"}
-AT_ONCE = 5
+AT_ONCE = 3
 PAUSE_S = 0.5
 
 
 class Traffic:
-    """Evaluations that go on being submitted, five at a time; those that were taken must all be answered."""
+    """Evaluations that go on being submitted, a few at a time; those that were taken must all be answered."""
 
     def __init__(self, state: StackState) -> None:
         self._state = state

@@ -100,7 +100,7 @@ class Migration:
             text=True,
         )
         while command.startswith("crucible rollout run") and started.poll() is None:
-            self.send(20)
+            self.send(10)
         output, _ = started.communicate(timeout=_WITHIN_S)
         assert started.returncode == expected, f"{command}: exit {started.returncode}\n{output}"
         if command.startswith("mv "):
@@ -135,7 +135,7 @@ class Migration:
         found = self.rollout()
         if found["go"] or not found["next"]["needs_go"]:
             return True
-        self.send(50)
+        self.send(20)
         return False
 
 
