@@ -23,7 +23,7 @@ _ADVISORY_LOCK = 0x63727563
 """The key under which openers of one Postgres database take turns: any number nobody else uses."""
 
 _LEAST_ROOM = 1 << 20
-"""Bytes. With less a next write may find none, or room that an earlier one has left in SQLite's log."""
+"""Bytes. SQLite reuses its log: on a full disk small writes succeed for a while, and larger ones fail."""
 
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 15

@@ -175,7 +175,7 @@ def test_all_that_is_accepted_around_a_full_disk_settles(
             answer = client.get("/ready")
             if answer.status_code == 503:
                 missing.append(answer.json()["missing"])
-            time.sleep(1)
+            time.sleep(1)  # the disk stays full for a given time; what is posted needs no more
     wait(lambda: client.get("/ready").status_code == 200, lambda: client.get("/ready").text)  # by itself
     accepted += post(client)
     assert any(faults.get(name) for faults in missing), missing

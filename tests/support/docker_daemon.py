@@ -42,7 +42,7 @@ def build_images(*families: str) -> None:
     have_base_image()
     first, *others = families
     with locked("sandbox-images"), ThreadPoolExecutor(_BUILDS_AT_ONCE) as builders:
-        _build(first)  # alone: the others, and who builds it again, find the layer that all have
+        _build(first)  # alone, so that all others reuse its first layer
         for _ in builders.map(_build, others):
             pass
 

@@ -148,7 +148,7 @@ async def _run(how: str) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has its children ignore
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup makes its children ignore it
     try:
         asyncio.run(_run(sys.argv[1]))
     except CrucibleError as error:
