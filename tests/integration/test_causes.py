@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import ROOT, CommandLine
-from tests.support.corpora import beside, line, write_corpus
-from tests.support.drift import DRIFT
+from tests.support.corpora import awkward, line, write_corpus
 from tests.support.stores import url_of
 
 pytestmark = pytest.mark.stack
@@ -153,19 +152,14 @@ def test_a_mismatch_that_does_not_show_again_is_said_to_be_gone(swept: Swept) ->
         other.close()
 
 
-def test_three_drifts_are_three_causes_among_programs_written_by_others(tmp_path: Path) -> None:
-    corpus = beside("awkward.jsonl")
-    # Few of them use any memory to speak of, so that its limit must be low to show.
-    drifted = CommandLine(
-        tmp_path / "home", **DRIFT | {"EXECUTOR_3_MEMORY_LIMIT_MB": "20"}, FLOW_CONFIRM_SINGLY="1"
-    )
-    try:
-        swept = drifted.run("sweep", corpus, "--ignore-expectations", "--json")
-        assert swept.code == 1, swept.stderr
-        assert {each["summary"] for each in swept.document["causes"]} == {
-            "another time zone",
-            "another hash seed or order",
-            "another limit on memory: celery has less",
-        }
-    finally:
-        drifted.close()
+def test_three_drifts_are_three_causes_among_programs_written_by_others(
+    drifted: CommandLine, tmp_path: Path
+) -> None:
+    in_batches = drifted.with_settings(FLOW_CONFIRM_SINGLY="1")
+    swept = in_batches.run("sweep", awkward(tmp_path), "--ignore-expectations", "--json")
+    assert swept.code == 1, swept.stderr
+    assert {each["summary"] for each in swept.document["causes"]} == {
+        "another time zone",
+        "another hash seed or order",
+        "another limit on memory: celery has less",
+    }

@@ -29,7 +29,7 @@ def test_evaluate_starts_a_stack_when_there_is_none_and_stops_it(alone: CommandL
 
 
 def test_interrupted_while_its_stack_comes_up_it_leaves_nothing(alone: CommandLine, tmp_path: Path) -> None:
-    for services in (2, 4, 7):
+    for services in (2, 7):
         sweeping = alone.start("sweep", write_corpus(tmp_path / "corpus.jsonl", prints(1)))
         while len(list((alone.home / "logs").glob("*.log"))) < services:
             assert not sweeping.has_ended(), sweeping.ended()
@@ -42,18 +42,17 @@ def test_interrupted_while_its_stack_comes_up_it_leaves_nothing(alone: CommandLi
         shutil.rmtree(alone.home)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_sweep_that_is_interrupted_leaves_nothing_running_and_its_ledger_adds_up(
-    alone: CommandLine, tmp_path: Path, number: signal.Signals, code: int
+    alone: CommandLine, tmp_path: Path
 ) -> None:
     corpus = write_corpus(tmp_path / "corpus.jsonl", prints(_NUMBER, seconds=_EACH_S))
     sweeping = alone.start("sweep", corpus)
     while not is_under_way(alone.home):
         assert not sweeping.has_ended(), sweeping.ended()
         time.sleep(0.02)
-    sweeping.send(number)
+    sweeping.send(signal.SIGTERM)
     interrupted = sweeping.ended()
-    assert interrupted.code == code, interrupted.stderr
+    assert interrupted.code == 143, interrupted.stderr
     assert "Traceback" not in interrupted.stderr
     assert interrupted.stdout == ""
     counted = ledger(alone.home)
@@ -70,8 +69,8 @@ def test_on_a_stack_that_is_up_an_interrupted_sweep_leaves_all_but_itself_runnin
     while not is_under_way(crucible.home):
         assert not sweeping.has_ended(), sweeping.ended()
         time.sleep(0.02)
-    sweeping.send(signal.SIGTERM)
-    assert sweeping.ended().code == 143
+    sweeping.send(signal.SIGINT)
+    assert sweeping.ended().code == 130
     counted = ledger(crucible.home)
     assert counted.total() == counted["match"] + counted["cancelled"] == _NUMBER
     services = crucible.run("status", "--json").document["services"]

@@ -7,7 +7,7 @@ import pytest
 
 from crucible.models import SweepReport
 from tests.support.command_line import CommandLine
-from tests.support.corpora import beside, line, prints, write_corpus
+from tests.support.corpora import awkward, beside, line, prints, write_corpus
 
 pytestmark = pytest.mark.stack
 
@@ -64,8 +64,10 @@ def test_humaneval_and_its_mutants_are_alike_on_both_legs(crucible: CommandLine)
     assert counts["matched"] >= 320
 
 
-def test_awkward_programs_match_unless_they_are_declared_to_vary(crucible: CommandLine) -> None:
-    corpus = beside("awkward.jsonl")
+def test_awkward_programs_match_unless_they_are_declared_to_vary(
+    crucible: CommandLine, tmp_path: Path
+) -> None:
+    corpus = awkward(tmp_path)
     lines = [json.loads(text) for text in corpus.read_text().splitlines()]
     varying = {each["id"] for each in lines if each.get("expect", {}).get("deterministic") is False}
     in_batches = crucible.with_settings(FLOW_CONFIRM_SINGLY="1")

@@ -79,12 +79,6 @@ def test_up_status_and_down_keep_their_contract(command: Command, state: StackSt
     assert command("down").returncode == 0
 
 
-def test_nothing_of_the_stack_survives_a_kill_of_its_process(state: StackState) -> None:
-    family = descendants(state)
-    psutil.Process(state.pid).kill()
-    assert psutil.wait_procs(family, timeout=PATIENCE_S)[1] == []
-
-
 def test_every_server_answers_where_the_state_says(stack: StackState) -> None:
     healths = [f"{url}/health" for url in (*stack.executor_urls, stack.api_url, stack.prefect_api_url)]
     assert {httpx.get(url, timeout=60, trust_env=False).status_code for url in healths} == {200}

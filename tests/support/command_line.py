@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -16,12 +14,13 @@ import psutil
 
 from deployments.stack import ServiceStatus, StackState, read_state
 from tests.support import stores
+from tests.support.forked import ForkedCommand
 from tests.support.stack_times import starting
+from tests.support.waiting import pauses
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240
 _GONE_WITHIN_S = 240
-_LOOK_EVERY_S = 0.05
 
 
 class Done(NamedTuple):
@@ -41,15 +40,7 @@ class Running:
     """A command that may still run."""
 
     def __init__(self, words: Iterable[str], environment: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", "from cli.main import main; main()", *words],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self._process = ForkedCommand(words, environment, ROOT)
         self.pid = self._process.pid
 
     def send(self, number: signal.Signals) -> None:
@@ -58,22 +49,16 @@ class Running:
 
     def ended(self, stdin: str = "") -> Done:
         """How it ended; waits for that."""
-        try:
-            stdout, stderr = self._process.communicate(stdin, timeout=PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            raise
-        return Done(self._process.returncode, stdout, stderr)
+        stdout, stderr = self._process.communicate(stdin, PATIENCE_S)
+        return Done(self._process.wait(), stdout, stderr)
 
     def has_ended(self) -> bool:
         """Whether there is nothing left to interrupt."""
         return self._process.poll() is not None
 
     def close(self) -> None:
-        """Ends it if a failed test has left it."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.communicate()
+        """Ends it if a failed test has left it, and lets go of its output."""
+        self._process.close()
 
 
 def far_from_now() -> str:
@@ -152,8 +137,9 @@ class CommandLine:
     def survivors(self) -> list[str]:
         """Command lines of the home's processes that do not go away; there should be none."""
         deadline = time.monotonic() + _GONE_WITHIN_S
+        between = pauses(0.05, 0.5)
         while (left := self._members()) and time.monotonic() < deadline:
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(next(between))
         return [" ".join(words) for words in left.values()]
 
     def close(self) -> None:

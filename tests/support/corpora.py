@@ -39,6 +39,19 @@ def beside(name: str) -> Path:
     return path
 
 
+def awkward(folder: Path) -> Path:
+    """The awkward programs written by others, each of which can reach one limit on its time at most.
+
+    Some have as much processor time as time on the clock, and which of the two a loop reaches first depends
+    on what else the machine does.
+    """
+    lines = [json.loads(text) for text in beside("awkward.jsonl").read_text().splitlines()]
+    for each in lines:
+        if "wall_s" in (limits := each.get("limits", {})):
+            limits["cpu_s"] = 2 * limits["wall_s"]
+    return write_corpus(folder / "awkward.jsonl", lines)
+
+
 def ledger(home: Path) -> Counter[str | None]:
     """How many evaluations of a home's newest sweep are in each column; null for those in none.
 

@@ -3,6 +3,6 @@
 DRIFT = {
     "EXECUTOR_3_TZ": "Asia/Tokyo",
     "EXECUTOR_3_PYTHONHASHSEED": "1",
-    "EXECUTOR_3_MEMORY_LIMIT_MB": "64",
+    "EXECUTOR_3_MEMORY_LIMIT_MB": "20",
 }
-"""Settings without ``CRUCIBLE_``."""
+"""Settings without ``CRUCIBLE_``. The limit on memory is a low one: few programs use any to speak of."""

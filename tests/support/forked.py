@@ -1,31 +1,29 @@
-"""Workers as processes of their own, forked from one that has imported them: tests start a hundred."""
+"""Processes forked from one that has imported what they begin with: tests start hundreds of them."""
 
+import atexit
 import multiprocessing
 import os
 import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
-_IMPORTED = ["tasks.celery_leg.worker", "tasks.legacy_leg.worker"]
+_IMPORTED = ["cli.main", "tasks.celery_leg.worker", "tasks.legacy_leg.worker"]
 
 
 class Forked:
-    """``python -m module`` with all that it writes in a pipe; its methods are as those of ``Popen``."""
+    """A process; its methods are as those of ``Popen``."""
 
-    def __init__(self, module: str, environment: Mapping[str, str]) -> None:
-        reading, writing = _context().Pipe(duplex=False)
-        self._process = _context().Process(
-            target=_run, args=(module, dict(environment), writing), daemon=True
-        )
+    def __init__(self, run: Callable[..., None], *given: object) -> None:
+        self._process = _context().Process(target=run, args=given, daemon=True)
         self._process.start()
-        writing.close()
-        self.stdout = os.fdopen(os.dup(reading.fileno()))
-        reading.close()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
 
@@ -54,6 +52,46 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
+class ForkedModule(Forked):
+    """``python -m module`` with all that it writes in a pipe."""
+
+    def __init__(self, module: str, environment: Mapping[str, str]) -> None:
+        reading, writing = _context().Pipe(duplex=False)
+        super().__init__(_run_module, module, dict(environment), writing)
+        writing.close()
+        self.stdout = os.fdopen(os.dup(reading.fileno()))
+        reading.close()
+
+
+class ForkedCommand(Forked):
+    """``crucible words...`` in a folder, with all that it writes in files."""
+
+    def __init__(self, words: Iterable[str], environment: Mapping[str, str], folder: Path) -> None:
+        # Closed by whoever reads them.
+        self._stdout, self._stderr = TemporaryFile(), TemporaryFile()  # noqa: SIM115
+        reading, self._stdin = _context().Pipe(duplex=False)
+        writing = [Connection(os.dup(each.fileno()), readable=False) for each in (self._stdout, self._stderr)]
+        super().__init__(_run_command, list(words), dict(environment), str(folder), reading, *writing)
+        for each in (reading, *writing):
+            each.close()
+
+    def communicate(self, stdin: str, timeout_s: float) -> tuple[str, str]:
+        """What it wrote to both, once it has ended. Raises ``subprocess.TimeoutExpired``."""
+        with os.fdopen(os.dup(self._stdin.fileno()), "w") as pipe:
+            self._stdin.close()
+            pipe.write(stdin)
+        self.wait(timeout_s)
+        with self._stdout as stdout, self._stderr as stderr:
+            return _whole(stdout), _whole(stderr)
+
+    def close(self) -> None:
+        """End it, and let go of what it wrote."""
+        self.kill()
+        self.wait()
+        for each in (self._stdin, self._stdout, self._stderr):
+            each.close()
+
+
 @cache
 def _context() -> ForkServerContext:
     made = multiprocessing.get_context("forkserver")
@@ -61,12 +99,42 @@ def _context() -> ForkServerContext:
     return made
 
 
-def _run(module: str, environment: dict[str, str], output: Connection) -> None:
-    """What the new process does."""
-    os.environ.clear()
-    os.environ.update(environment)
-    for descriptor in (1, 2):
-        os.dup2(output.fileno(), descriptor)
-    output.close()
+def _run_module(module: str, environment: Mapping[str, str], output: Connection) -> None:
+    _begin(environment, {1: output, 2: output})
     sys.modules.pop(module, None)  # it is begun as a program
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _run_command(
+    words: list[str],
+    environment: Mapping[str, str],
+    folder: str,
+    stdin: Connection,
+    stdout: Connection,
+    stderr: Connection,
+) -> None:
+    _begin(environment, {0: stdin, 1: stdout, 2: stderr})
+    from cli.main import main  # noqa: PLC0415  (imported long ago, by the process that this one is a copy of)
+
+    os.chdir(folder)
+    sys.stdin = open(0)  # noqa: SIM115  (multiprocessing has closed it)
+    sys.argv = ["crucible", *words]
+    try:
+        main()
+    finally:
+        atexit._run_exitfuncs()  # which multiprocessing leaves out
+
+
+def _begin(environment: Mapping[str, str], files: Mapping[int, Connection]) -> None:
+    """Have this environment and these files, as a program that has just been started."""
+    os.environ.clear()
+    os.environ.update(environment)
+    for descriptor, file in files.items():
+        os.dup2(file.fileno(), descriptor)
+    for file in set(files.values()):
+        file.close()
+
+
+def _whole(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()

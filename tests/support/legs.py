@@ -14,7 +14,7 @@ from tasks.dispatch import Dispatch, LegClient
 from tasks.legacy_leg.client import LegacyClient
 from tasks.replies import Reply, ReplyReader
 from tasks.worker_process import READY_LINE
-from tests.support.forked import Forked
+from tests.support.forked import ForkedModule
 from tests.support.stub_executor import TOKEN, StubExecutor
 from tests.support.valkey import Valkey
 
@@ -27,7 +27,7 @@ class Worker:
     """A worker process that has said that it takes work."""
 
     def __init__(self, module: str, environment: dict[str, str]) -> None:
-        self.process = Forked(module, os.environ | environment)
+        self.process = ForkedModule(module, os.environ | environment)
         self.output: list[str] = []
 
     def wait_until_ready(self) -> None:

@@ -1,19 +1,20 @@
 """Somebody with the runbook at a real stack: they type its commands, and users send traffic meanwhile."""
 
 import os
+import shlex
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import httpx
 
 from crucible.store import sqlite_url
-from tests.support.command_line import ROOT, CommandLine
+from tests.support.command_line import ROOT, CommandLine, Running
 from tests.support.runbook import expected_exit
 from tests.support.stacks import stack_up
 
@@ -91,18 +92,11 @@ class Migration:
         epoch = self.rollout()["epoch"]
         if command.startswith(("crucible rollout advance", "crucible rollout run")) and not expected:
             self.until(self._may_go, "a GO")
-        started = subprocess.Popen(
-            [_SHELL, "-c", command],
-            cwd=ROOT,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        while command.startswith("crucible rollout run") and started.poll() is None:
-            self.send(10)
-        output, _ = started.communicate(timeout=_WITHIN_S)
-        assert started.returncode == expected, f"{command}: exit {started.returncode}\n{output}"
+        if command.startswith("crucible"):
+            code, output = self._run(command, self._environment)
+        else:
+            code, output = self._run_in_shell(command)
+        assert code == expected, f"{command}: exit {code}\n{output}"
         if command.startswith("mv "):
             self.until(lambda: self.rollout()["epoch"] > epoch, "a new epoch")
         return output
@@ -126,10 +120,29 @@ class Migration:
         copy.close()
         copied = {"CRUCIBLE_HOME": str(home), "CRUCIBLE_DATABASE_URL": sqlite_url(home / "crucible.db")}
         elsewhere = self._environment | copied
+        code, output = self._run(command, elsewhere)
+        assert code == expected_exit(command), f"{command}: {output}"
+
+    def _run(self, command: str, environment: Mapping[str, str]) -> tuple[int, str]:
+        """Exit code and output of ``command``, read as by a shell; ``rollout run`` has traffic meanwhile."""
+        _, *words = shlex.split(Template(command).substitute(environment), comments=True)
+        with closing(Running(words, dict(environment))) as running:
+            while words[:2] == ["rollout", "run"] and not running.has_ended():
+                self.send(10)
+            done = running.ended()
+        return done.code, done.stdout + done.stderr
+
+    def _run_in_shell(self, command: str) -> tuple[int, str]:
         done = subprocess.run(
-            [_SHELL, "-c", command], cwd=ROOT, env=elsewhere, capture_output=True, text=True, check=False
+            [_SHELL, "-c", command],
+            cwd=ROOT,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
-        assert done.returncode == expected_exit(command), f"{command}: {done.stdout}{done.stderr}"
+        return done.returncode, done.stdout
 
     def _may_go(self) -> bool:
         found = self.rollout()
@@ -152,17 +165,12 @@ def migration(folder: Path, **settings: str) -> Iterator[Migration]:
 
 
 def _environment(line: CommandLine, folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """What a shell at that stack has set, with ``crucible`` on its path."""
+    """What a shell at that stack has set."""
     state = line.state()
-    command = folder / "bin" / "crucible"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from cli.main import main; main()" "$@"\n')
-    command.chmod(0o755)
     others = {name: value for name, value in os.environ.items() if not name.startswith("CRUCIBLE_")}
     return {
         **others,
         **{f"CRUCIBLE_{name}": value for name, value in settings.items()},
         "CRUCIBLE_HOME": str(folder / "home"),
         "CRUCIBLE_API_URL": state.api_url,
-        "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
     }
