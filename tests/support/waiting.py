@@ -10,7 +10,7 @@ _LONGEST_S = 0.25
 
 
 def pauses(first_s: float, longest_s: float) -> Iterator[float]:
-    """Seconds between looks: what does not come at once is looked at less often, since looks cost time too."""
+    """Seconds between looks: at what does not come at once one looks less often, for looks cost time too."""
     pause = first_s
     while True:
         yield pause
@@ -21,7 +21,7 @@ async def eventually(condition: Callable[[], bool]) -> None:
     """Returns once ``condition`` holds; fails when it does not within four minutes."""
     between = pauses(0.01, 0.05)
     async with asyncio.timeout(_WITHIN_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (what is waited for happens in another process)
             await asyncio.sleep(next(between))
 
 
