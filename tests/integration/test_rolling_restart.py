@@ -22,8 +22,8 @@ IN_ORDER = (
 )
 """In any order: whoever is away is waited for."""
 PROGRAM = {"language": "python", "code": "import time; time.sleep(0.1); print('whole')"}
-AT_ONCE = 3
-PAUSE_S = 0.5
+AT_ONCE = 2
+PAUSE_S = 1.0
 
 
 class Traffic:
