@@ -90,7 +90,7 @@ class FlowHost:
         self.reports = reports
         self.background = reports.background
         self.rules = Rules(store, settings.rules_file)
-        self.settler = Settler(store, self._settled, lambda: exchange.is_busy)
+        self.settler = Settler(store, self._settled, self._stands, lambda: exchange.is_busy)
         self.trackers: dict[str, Tracker] = {}
         self._ahead: dict[str, Batch] = {}
         self.reply_stream = reply_stream
@@ -189,7 +189,10 @@ class FlowHost:
 
     @contextlib.contextmanager
     def listening(self, listener: OnSettled) -> Iterator[None]:
-        """Let ``listener`` hear of every comparison once it is durable."""
+        """Let ``listener`` hear of every comparison once it is durable.
+
+        Where another process had settled the evaluation earlier, it hears of the one that stands.
+        """
         self._listeners.append(listener)
         try:
             yield
@@ -197,9 +200,13 @@ class FlowHost:
             self._listeners.remove(listener)
 
     def _settled(self, comparison: Comparison) -> None:
-        self.traces.settled(comparison)
         count_settled(comparison)
         self.tell(EventKind.SETTLED, comparison)
+        self._stands(comparison)
+
+    def _stands(self, comparison: Comparison) -> None:
+        """What is in the ledger, whichever process settled it; that one has counted and told it."""
+        self.traces.settled(comparison)
         for listener in self._listeners:
             listener(comparison)
 

@@ -52,6 +52,7 @@ _BUSY_FROM = 50
 _REST_S = 0.1
 _MOST_DOUBLINGS = 4
 _LONGEST_PAUSE_S = 60.0
+_SETTLED_ELSEWHERE = "another process has asked for this run and settled its evaluation"
 _OVERTAKEN_BY = 64
 """How many later runs a leg must have answered before an unanswered one looks lost rather than slow."""
 
@@ -335,10 +336,13 @@ class Exchange:
         alive = await self._reader.claims_alive(late, state.client.leg)
         # A leg whose programs may run so long has not stalled before they had their time.
         stall_s += max((late[run_id].dispatch.evaluation.limits.wall_s for run_id in alive), default=0)
+        settled = await self._reader.forgotten([each for each in late if each not in alive], state.client.leg)
         unclaimed = [each for key, each in late.items() if key not in alive and key in state.waiting]
         again = []
         for each in unclaimed:
-            if state.unanswered_s(each, now) >= stall_s:
+            if each.dispatch.run_id in settled:
+                self._finish(state, each, Answer(each.dispatch.run_id, None, _SETTLED_ELSEWHERE))
+            elif state.unanswered_s(each, now) >= stall_s:
                 self._finish(state, each, Answer(each.dispatch.run_id, None, state.why_given_up(each, now)))
             elif self._looks_lost(state, each, now):
                 again.append(each)

@@ -73,7 +73,8 @@ class Lease:
 class Departed:
     """Tells which hosts are dead: who has no lease for half of what one lasts, seen by whoever has ``lease``.
 
-    Not who is without one for a moment, as all are when Redis has lost what it knew.
+    Not who is without one for a moment, as all are when Redis has lost what it knew. While the host that looks
+    has no lease either, nobody is dead: a Redis that refuses writes, as with a full disk, has leases of nobody.
     """
 
     def __init__(self, lease: Lease) -> None:
@@ -85,7 +86,9 @@ class Departed:
 
         Raises ``ServiceUnavailable`` when Redis cannot be used.
         """
-        missing = set(owners) - await self._lease.alive(owners) - {self._lease.owner}
+        own = self._lease.owner
+        alive = await self._lease.alive({*owners, own})
+        missing = set(owners) - alive - {own} if own in alive else set()
         now = time.monotonic()
         self._missing_since = {each: self._missing_since.get(each, now) for each in missing}
         grace_s = self._lease.lease_s / 2

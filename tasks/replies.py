@@ -68,6 +68,17 @@ class ReplyReader:
         held = await self._redis.mget([claim_key(run_id, leg) for run_id in asked])
         return {run_id for run_id, holder in zip(asked, held, strict=True) if holder is not None}
 
+    async def forgotten(self, run_ids: Iterable[str], leg: Leg) -> set[str]:
+        """Which of ``run_ids`` were answered on ``leg`` and had that answer forgotten, as it was settled.
+
+        Whoever waits for one still asks in vain. Raises ``ServiceUnavailable`` when Redis cannot be used.
+        """
+        asked = list(run_ids)
+        if not asked:
+            return set()
+        answers = await self._redis.mget([done_key(run_id, leg) for run_id in asked])
+        return {run_id for run_id, answer in zip(asked, answers, strict=True) if answer == b""}
+
     async def aclose(self) -> None:
         """Closes the connections; a ``read`` under way must have been cancelled."""
         await self._redis.aclose()

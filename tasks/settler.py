@@ -23,18 +23,23 @@ _SUSPECTS = 3
 class Settler:
     """Settles what is put at once, or, while ``is_busy``, what was gathered within a moment.
 
-    ``on_settled`` hears of every comparison when it is durable, and not before. What the store does not take
-    is tried again for half a minute; then it stays open in the ledger, and the next ``flush`` says why. What
-    fails together is tried one by one, so that a comparison at fault keeps no other from being settled; it
-    holds up each ``flush`` meanwhile. What the store finds orphaned is kept for the one who put it.
+    ``on_settled`` hears of every comparison when it is durable, and not before. Where another process had
+    settled the evaluation earlier, ``on_earlier`` hears of the comparison that stands instead. What the store
+    does not take is tried again for half a minute; then it stays open in the ledger, and the next ``flush``
+    says why. What fails together is tried one by one, so that a comparison at fault keeps no other from being
+    settled; it holds up each ``flush`` meanwhile. What the store finds orphaned is kept for whoever put it.
     """
 
     def __init__(
-        self, store: Store, on_settled: Callable[[Comparison], None], is_busy: Callable[[], bool]
+        self,
+        store: Store,
+        on_settled: Callable[[Comparison], None],
+        on_earlier: Callable[[Comparison], None],
+        is_busy: Callable[[], bool],
     ) -> None:
         self._store = store
         self._is_busy = is_busy
-        self._on_settled = on_settled
+        self._on_settled, self._on_earlier = on_settled, on_earlier
         self._waiting: list[Comparison] = []
         self._flushes: list[asyncio.Future[None]] = []
         self._arrived = asyncio.Event()
@@ -147,7 +152,12 @@ class Settler:
         settled: Settled = await self._store.settle(comparisons)
         self._orphaned.update(each.evaluation_id for each in settled.orphaned)
         for comparison in settled.comparisons:
-            try:
-                self._on_settled(comparison)
-            except Exception:  # noqa: BLE001 (it is durable; the defect of one who listens concerns no other)
-                self._log.exception("not told that it is settled", evaluation=comparison.evaluation_id)
+            self._tell(self._on_settled, comparison)
+        for comparison in settled.earlier:
+            self._tell(self._on_earlier, comparison)
+
+    def _tell(self, listener: Callable[[Comparison], None], comparison: Comparison) -> None:
+        try:
+            listener(comparison)
+        except Exception:  # noqa: BLE001 (it is durable; the defect of one who listens concerns no other)
+            self._log.exception("not told that it is settled", evaluation=comparison.evaluation_id)

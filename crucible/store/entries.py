@@ -51,14 +51,15 @@ class Work(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What came of settling. ``number`` counts the evaluations that got their column by this call.
+    """What came of settling.
 
-    ``comparisons`` are all that were given, but for the ``orphaned``, with who answered. An orphaned
-    evaluation stays open: only Celery ran it, which has no say any more or no answer, so legacy must run it.
+    ``comparisons`` gave their evaluations a column by this call, and say who answered. ``earlier`` stand in
+    the ledger since an earlier call, for evaluations that were given again. An ``orphaned`` evaluation stays
+    open: only Celery ran it, which has no say any more or no answer, so legacy must run it.
     """
 
-    number: int
     comparisons: tuple[Comparison, ...]
+    earlier: tuple[Comparison, ...]
     orphaned: tuple[Comparison, ...]
 
 

@@ -42,7 +42,7 @@ from crucible.store.pairing import (
 )
 from crucible.store.rollout_inputs import CAUSE, UNPLANTED, read_counter, read_detectors
 from crucible.store.rollout_state import Reason, newest_seq, read_epoch, read_state, write_state
-from crucible.store.tables import counters, detectors, evidence, observations
+from crucible.store.tables import counters, detectors, evaluations, evidence, observations
 from crucible.store.tally import Moves, put
 from crucible.telemetry.spans import Root, ending, here, link_to, root, text_of
 
@@ -269,6 +269,7 @@ class LedgerSettler:
         self._moves = Moves()
         self._traffic: Settlement | None = None
         self._done: dict[str, Comparison] = {}
+        self._earlier: dict[str, Comparison] = {}
         self._orphaned: list[Comparison] = []
 
     async def lock(self, ids: Sequence[str]) -> Rows:
@@ -279,10 +280,11 @@ class LedgerSettler:
 
     async def settle(self, rows: Rows, comparisons: Sequence[Comparison], observed: Observed) -> None:
         """Settle those that have no column yet, in this order, with what was ``observed`` of each."""
-        due = []
+        due, settled_before = [], []
         for comparison in comparisons:
             row = rows[comparison.evaluation_id]
             if row.classification is not None:
+                settled_before.append(row.id)
                 continue
             taken = await self._taken(row, comparison)
             if taken is None:
@@ -292,6 +294,10 @@ class LedgerSettler:
                 self._move_in_sweep(row, taken)
         if due:
             await self._write(due, observed)
+        if settled_before:
+            query = queries.ledger_rows().where(evaluations.c.id.in_(settled_before))
+            found = await self._connection.execute(query)
+            self._earlier |= {row.id: encoding.comparison_of(row) for row in found}
 
     async def reclassify(self, comparison: Comparison) -> bool:
         """Classify a mismatch by its re-runs; whether that changed anything."""
@@ -312,12 +318,10 @@ class LedgerSettler:
             await self._try_duplicates(self._traffic)
         await self._write_totals()
 
-    def settled(self, given: Sequence[Comparison]) -> Settled:
-        """What came of it, for those who gave ``given``."""
-        orphaned = {each.evaluation_id for each in self._orphaned}
-        kept = (each for each in given if each.evaluation_id not in orphaned)
-        comparisons = tuple(self._done.get(each.evaluation_id, each) for each in kept)
-        return Settled(len(self._done), comparisons, tuple(self._orphaned))
+    @property
+    def settled(self) -> Settled:
+        """What came of it."""
+        return Settled(tuple(self._done.values()), tuple(self._earlier.values()), tuple(self._orphaned))
 
     def _move_in_sweep(self, row: Row[Any], comparison: Comparison) -> None:
         if row.sweep_id is not None:

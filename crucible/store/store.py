@@ -189,7 +189,7 @@ class Store:
                 # In the order in which they came: it is the order in which they count.
                 await settler.settle(rows, [first[each] for each in order if each in rows], observed)
             await settler.finish()
-        return settler.settled(comparisons)
+        return settler.settled
 
     async def add_run(
         self, evaluation_id: str, run: int, legacy: Observation | None, celery: Observation | None

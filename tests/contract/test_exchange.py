@@ -111,6 +111,31 @@ async def test_after_enough_faults_a_run_is_given_up_with_the_reason(valkey: Val
     assert leg.sent[asked.run_id] == 2
 
 
+async def test_who_was_taken_for_dead_learns_that_others_have_settled_what_it_waits_for(
+    valkey: Valkey,
+) -> None:
+    def tells_another(leg: ScriptedLeg, run_id: str, _: int) -> None:
+        leg.note_answered(run_id, "")
+
+    (asked,), answers = dispatches(1), Answers()
+    async with exchange(valkey, tells_another, HASTY) as (opened, _):
+        await opened.ask("legacy", [asked], answers)
+    assert answers.seen == {asked.run_id: None}
+    assert "another process has asked for this run" in str(answers.reasons[asked.run_id])
+
+
+async def test_an_answer_that_is_kept_for_whoever_asks_is_waited_for(valkey: Valkey) -> None:
+    def is_on_its_way(leg: ScriptedLeg, run_id: str, sent: int) -> None:
+        leg.note_answered(run_id, "{}")
+        if sent > 1:
+            leg.answer(run_id)
+
+    (asked,), answers = dispatches(1), Answers()
+    async with exchange(valkey, is_on_its_way, HASTY) as (opened, _):
+        await opened.ask("legacy", [asked], answers)
+    assert answers.seen[asked.run_id] is not None
+
+
 async def test_a_message_that_was_lost_is_sent_again(valkey: Valkey) -> None:
     def loses_the_first(leg: ScriptedLeg, run_id: str, sent: int) -> None:
         if sent > 1:

@@ -43,7 +43,8 @@ async def test_a_host_that_no_longer_renews_is_gone_when_its_time_is_over(valkey
 
 
 async def test_who_has_no_lease_is_dead_after_a_while_and_never_the_one_that_looks(valkey: Valkey) -> None:
-    own, dead = Lease(valkey.url, f"host-{uuid4().hex}", lease_s=0.2), f"host-{uuid4().hex}"
+    own, dead = Lease(valkey.url, f"host-{uuid4().hex}", lease_s=1), f"host-{uuid4().hex}"
+    await own.open(BackgroundServices())
     departed = Departed(own)
     found: list[str] = []
     began = time.monotonic()
@@ -57,7 +58,8 @@ async def test_who_has_no_lease_is_dead_after_a_while_and_never_the_one_that_loo
 
 
 async def test_who_has_a_lease_again_is_dead_only_after_another_while(valkey: Valkey) -> None:
-    looking, other = Lease(valkey.url, "host-that-looks", lease_s=0.2), f"host-{uuid4().hex}"
+    looking, other = Lease(valkey.url, f"host-{uuid4().hex}", lease_s=1), f"host-{uuid4().hex}"
+    await looking.open(BackgroundServices())
     departed, client = Departed(looking), valkey.client()
     while not await departed.among([other]):
         pass
@@ -66,4 +68,13 @@ async def test_who_has_a_lease_again_is_dead_only_after_another_while(valkey: Va
     assert await departed.among([other]) == []
     client.delete(host_key(other))
     assert await departed.among([other]) == []
+    await looking.close()
+
+
+async def test_nobody_is_dead_to_one_that_has_no_lease_itself(valkey: Valkey) -> None:
+    looking, other = Lease(valkey.url, f"host-{uuid4().hex}", lease_s=0), f"host-{uuid4().hex}"
+    departed, client = Departed(looking), valkey.client()
+    assert [await departed.among([other]) for _ in range(2)] == [[], []], "as where Redis takes no lease"
+    client.set(host_key(looking.owner), "here:1")
+    assert await departed.among([other]) == [other]
     await looking.close()

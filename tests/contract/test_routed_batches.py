@@ -44,7 +44,7 @@ class Host:
     def __init__(self, store: Store, exchange: Exchange, stream: str, legs: Legs) -> None:
         self.store, self.exchange, self.stream, self.legs = store, exchange, stream, legs
         self.settled: list[Comparison] = []
-        self.settler = Settler(store, self.settled.append, lambda: False)
+        self.settler = Settler(store, self.settled.append, self.settled.append, lambda: False)
 
     async def run(self, ids: list[str], run: int = 0) -> Batch:
         """What the flow does, and what it does for orphans."""

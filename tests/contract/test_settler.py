@@ -12,6 +12,7 @@ from crucible.models import Comparison
 from crucible.store import Store, sqlite_url
 from tasks import settler as settler_module
 from tasks.background import BackgroundServices, ServiceState
+from tasks.batch import cancelled
 from tasks.settler import Settler
 from tests.support.faulty import PLANTED, Faulty
 from tests.support.ledger import comparison
@@ -26,10 +27,11 @@ class Settling:
 
     def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self.store, self.told, self.poison = store, list[str](), ""
+        self.earlier: list[Comparison] = []
         self.settle = Faulty(store.settle, self._has_poison)
         monkeypatch.setattr(store, "settle", self.settle)
         self.background = BackgroundServices()
-        self.settler = Settler(store, self.tell, lambda: False)
+        self.settler = Settler(store, self.tell, self.earlier.append, lambda: False)
 
     def tell(self, settled: Comparison) -> None:
         self.told.append(settled.evaluation_id)
@@ -130,8 +132,25 @@ async def test_one_who_listens_and_fails_keeps_it_from_nobody_else(settling: Set
         if len(told) == 1:
             raise LookupError(PLANTED)
 
-    settling.settler = Settler(settling.store, fails_once, lambda: False)
+    settling.settler = Settler(settling.store, fails_once, fails_once, lambda: False)
     async with opened(settling) as settler, asyncio.timeout(60):
         settling.put(ids)
         await settler.flush()
     assert sorted(told) == sorted(ids)
+
+
+async def test_what_another_has_settled_earlier_is_told_as_it_stands_and_not_as_settled_now(
+    settling: Settling,
+) -> None:
+    earlier, now = await submitted(settling.store, 2)
+    stands = comparison(earlier)
+    await settling.store.settle([stands])
+    ((_, program),) = await settling.store.load([earlier])
+    async with opened(settling) as settler, asyncio.timeout(60):
+        settler.put(cancelled(earlier, program))
+        settling.put([now])
+        await settler.flush()
+    assert settling.told == [now]
+    assert [(each.evaluation_id, each.classification) for each in settling.earlier] == [
+        (earlier, stands.classification)
+    ]

@@ -40,7 +40,7 @@ class Host:
     def __init__(self, store: Store, exchange: Exchange, stream: str, settings: TraceSettings) -> None:
         self.store, self.exchange, self.stream = store, exchange, stream
         self.traces = RunTraces(store.spans, settings)
-        self.settler = Settler(store, self._settled, lambda: False)
+        self.settler = Settler(store, self._settled, self._settled, lambda: False)
 
     async def run(self, evaluation_id: str, run: int = 0) -> Batch:
         """What the flow does."""

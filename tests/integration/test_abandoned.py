@@ -70,7 +70,8 @@ async def test_the_flow_runs_of_the_dead_are_crashed_and_no_others(
     prefect: PrefectClient, valkey: Valkey
 ) -> None:
     own, living = (Lease(valkey.url, f"host-{uuid4().hex}", lease_s=0.4) for _ in range(2))
-    await living.open(BackgroundServices())  # that of ``own`` is lost
+    for each in (own, living):
+        await each.open(BackgroundServices())
     of_dead, ended = await begun(prefect, DEAD), await begun(prefect, DEAD)
     await prefect.set_flow_run_state(ended, Completed(), force=True)
     of_own, of_living = await begun(prefect, own.owner), await begun(prefect, living.owner)

@@ -16,6 +16,7 @@ from tests.support.command_line import CommandLine
 from tests.support.planted_faults import Planted, PlantedFaults
 from tests.support.small_disk import SmallDisk, mounted_at
 from tests.support.stacks import client_of, stack_up
+from tests.support.waiting import pauses
 
 PROCESSES = {"api", "controller", "flows", "legacy-worker-1", "legacy-worker-2", "celery-worker"}
 PATIENCE_S = 400.0
@@ -71,9 +72,10 @@ def services(client: httpx.Client) -> dict[Planted, dict[str, Any]]:
 
 def wait(condition: Callable[[], bool], what: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE_S
+    between = pauses(0.2, 1.0)
     while not condition():
         assert time.monotonic() < deadline, what()
-        time.sleep(0.2)
+        time.sleep(next(between))
 
 
 def kind(fault: Planted) -> str:

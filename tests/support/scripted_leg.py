@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from crucible.models import Leg, Observation, Outcome
-from tasks.claims import claim_key
+from tasks.claims import claim_key, done_key
 from tasks.dispatch import Dispatch
 from tests.support.valkey import Valkey
 
@@ -47,6 +47,10 @@ class ScriptedLeg:
 
     def claim(self, run_id: str) -> None:
         self._redis.set(claim_key(run_id, self.leg), "worker", ex=60)
+
+    def note_answered(self, run_id: str, kept: str) -> None:
+        """As workers and flow hosts do when somebody else had asked; nothing is kept of what was settled."""
+        self._redis.set(done_key(run_id, self.leg), kept)
 
     def release(self, run_id: str) -> None:
         self._redis.delete(claim_key(run_id, self.leg))

@@ -64,7 +64,7 @@ async def settle(store: Store, choices: list[tuple[int, Classification]], expect
     for one in reversed(comparisons):
         if one.evaluation_id in due:
             expected.columns[one.evaluation_id] = one.classification
-    assert (await store.settle(comparisons)).number == len(due)
+    assert len((await store.settle(comparisons)).comparisons) == len(due)
 
 
 async def reclassify(store: Store, choice: tuple[int, Classification, int], expected: Expected) -> None:
@@ -101,7 +101,8 @@ async def test_the_columns_add_up_after_any_history(store: Store, history: list[
         assert counts.settled + len(await store.unsettled(sweep_id, 100)) == counts.submitted
 
     left = await store.unsettled(sweep_id, 100)
-    assert (await store.settle([comparison(evaluation_id) for evaluation_id in left])).number == len(left)
+    settled = await store.settle([comparison(evaluation_id) for evaluation_id in left])
+    assert len(settled.comparisons) == len(left)
     counts = await store.counts(sweep_id)
     assert counts.balanced
     assert counts.submitted == len(expected.columns)

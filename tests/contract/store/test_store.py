@@ -8,7 +8,7 @@ import pytest
 from crucible.errors import StoreError
 from crucible.ids import new_evaluation_id, new_evaluation_ids, new_sweep_id
 from crucible.models import Classification, Counts, SweepReport, Verdict
-from crucible.store import Store, Submission
+from crucible.store import Settled, Store, Submission
 from tests.support.ledger import comparison, evaluation, observation, sweep_of
 
 MATCH, MISMATCH = Classification.MATCH, Classification.MISMATCH
@@ -37,7 +37,8 @@ async def test_more_ids_than_a_statement_can_name_are_loaded_and_settled(store: 
     sweep_id, ids = await sweep_of(store, [f"e{number}" for number in range(2500)])
 
     assert [evaluation_id for evaluation_id, _ in await store.load(ids)] == ids
-    assert (await store.settle([comparison(evaluation_id) for evaluation_id in ids])).number == 2500
+    settled = await store.settle([comparison(evaluation_id) for evaluation_id in ids])
+    assert len(settled.comparisons) == 2500
     assert await store.counts(sweep_id) == Counts(submitted=2500, matched=2500)
 
 
@@ -74,7 +75,7 @@ async def test_what_nobody_runs_is_settled_by_being_submitted(store: Store) -> N
 
     assert await store.counts(sweep_id) == Counts(submitted=1, not_sampled=1)
     assert await store.unsettled(sweep_id, 10) == []
-    assert (await store.settle([comparison(evaluation_id)])).number == 0
+    assert (await store.settle([comparison(evaluation_id)])).comparisons == ()
     found = await store.comparison(evaluation_id)
     assert found is not None
     assert (found.classification, found.legacy) == (Classification.NOT_SAMPLED, None)
@@ -129,10 +130,10 @@ async def test_the_first_settlement_stands(store: Store) -> None:
     sweep_id, [once, other] = await sweep_of(store, ["once", "other"])
     first = comparison(once, MATCH, "once")
 
-    assert (await store.settle([first, comparison(once, MISMATCH, "once")])).number == 1
-    assert (
-        await store.settle([comparison(once, MISMATCH, "once"), comparison(other, name="other")])
-    ).number == 1
+    assert await store.settle([first, comparison(once, MISMATCH, "once")]) == Settled((first,), (), ())
+    second = comparison(other, name="other")
+    found = await store.settle([comparison(once, MISMATCH, "once"), second])
+    assert found == Settled((second,), (first,), ())
     assert await store.comparison(once) == first
     assert [run.observation for run in await store.runs(once)] == [first.legacy, first.celery]
     assert await store.counts(sweep_id) == Counts(submitted=2, matched=2)
@@ -159,7 +160,8 @@ async def test_two_stores_that_settle_the_same_at_once_count_each_once(url: str,
     finally:
         await second.close()
 
-    assert sum(each.number for each in settled) == 300
+    assert sum(len(each.comparisons) for each in settled) == 300
+    assert sum(len(each.earlier) for each in settled) == 2 * sum(map(len, batches)) - 300
     assert await store.counts(sweep_id) == Counts(submitted=300, matched=300)
 
 
