@@ -45,9 +45,9 @@ class Readiness:
     ) -> None:
         self._redis = connect_async(endpoints.redis_url, connections=2)
         self._celery_redis = connect_async(endpoints.celery_redis_url, connections=1)
-        # Proxies are for servers elsewhere.
+        # Proxies and certificates are for servers elsewhere; reading certificates takes long.
         elsewhere = urlsplit(prefect_api_url).scheme == "https"
-        self._http = httpx.AsyncClient(timeout=_WITHIN_S, trust_env=elsewhere)
+        self._http = httpx.AsyncClient(verify=elsewhere, timeout=_WITHIN_S, trust_env=elsewhere)
         self._prefect_health_url = f"{prefect_api_url}/health"
         self._store = store
         self._reports = reports
@@ -157,7 +157,8 @@ class Observer:
         self._redis = connect_async(endpoints.redis_url, connections=2)
         self._celery_redis = connect_async(endpoints.celery_redis_url, connections=2)
         self._brief = connect_briefly(endpoints.redis_url)
-        self._http = httpx.AsyncClient(timeout=_STANDING_WITHIN_S, trust_env=False)
+        encrypted = any(urlsplit(each).scheme == "https" for each in executor_urls)
+        self._http = httpx.AsyncClient(verify=encrypted, timeout=_STANDING_WITHIN_S, trust_env=False)
         self._legacy, self._celery = load(LegacySettings), load(CelerySettings)
         self._window_s = load(BreakerSettings).window_s
         self._kept = Kept(self._look)

@@ -17,6 +17,7 @@ from docker.models.containers import Container
 from executors.sandbox.docker.containers import connected, socket_path
 from tests.support.stack_times import starting
 from tests.support.valkey import free_port
+from tests.support.waiting import pauses
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = ROOT / "deployments" / "compose"
@@ -130,10 +131,11 @@ class Composition:
     def wait(self, condition: Any, otherwise: str) -> None:
         """Returns once ``condition`` holds; fails with what the containers have said when it does not."""
         deadline = time.monotonic() + PATIENCE_S
+        between = pauses(0.2, 2.0)  # a look at all containers is a hundred questions to Docker
         while not condition():
             if time.monotonic() > deadline:
                 pytest.fail(f"{otherwise}\n{self.health()}\n{self.run('logs', '--tail', '20').stdout}")
-            time.sleep(0.2)
+            time.sleep(next(between))
 
     def left(self) -> list[Any]:
         """Containers, networks and volumes of this project."""
