@@ -73,8 +73,9 @@ class Lease:
 class Departed:
     """Tells which hosts are dead: who has no lease for half of what one lasts, seen by whoever has ``lease``.
 
-    Not who is without one for a moment, as all are when Redis has lost what it knew. While the host that looks
-    has no lease either, nobody is dead: a Redis that refuses writes, as with a full disk, has leases of nobody.
+    Not who is without one for a moment, as all are when Redis has lost what it knew. While the host that
+    looks has no lease either, nobody is dead: a Redis that refuses writes, as where its disk is full, lets
+    nobody renew one.
     """
 
     def __init__(self, lease: Lease) -> None:
