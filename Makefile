@@ -7,8 +7,8 @@ INSTALLED := $(VENV)/.installed
 # A stack is a dozen processes, each of which would compile all of its modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests wait more than they work, so more of them run at once than there are processors.
-AT_ONCE := --numprocesses 4 --durations 10
+# Tests wait for others at times, so more of them run at once than there are processors; stacks take the most.
+AT_ONCE := --durations 10 --numprocesses
 
 .DEFAULT_GOAL := help
 .PHONY: help install sweep test test-quick check format bench simulate drill chaos soak strength screenshots \
@@ -30,10 +30,10 @@ sweep: $(INSTALLED) ## Run the main job: a parity sweep of the bundled corpus th
 	$(BIN)/crucible sweep corpora/bundled.jsonl --skip-unavailable
 
 test: $(INSTALLED) parts ## Run all tests, on real servers, stacks, Docker and browsers included
-	$(BIN)/pytest $(AT_ONCE)
+	$(BIN)/pytest $(AT_ONCE) 4
 
 test-quick: $(INSTALLED) parts ## Run the tests that need no stack, no Docker and no browser; after each change
-	$(BIN)/pytest $(AT_ONCE) -m "not stack and not docker and not browser"
+	$(BIN)/pytest $(AT_ONCE) 6 -m "not stack and not docker and not browser"
 
 check: $(INSTALLED) ## Check format, lint, types and the layers
 	$(BIN)/ruff format --check .

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -116,6 +116,23 @@ def _cancellation_kept() -> Iterator[None]:
     finally:
         if task and task.cancelling() > before:
             raise asyncio.CancelledError
+
+
+class _Connection(redis.asyncio.Connection):
+    """Ends a command whose task was cancelled while it was sent; its reply may come seconds later."""
+
+    async def send_packed_command(
+        self,
+        command: bytes | str | Iterable[bytes],
+        check_health: bool = True,  # noqa: FBT001, FBT002 (redis-py's own)
+    ) -> None:
+        """See redis-py."""
+        try:
+            with _cancellation_kept():
+                await super().send_packed_command(command, check_health)
+        except asyncio.CancelledError:
+            await self.disconnect(nowait=True)  # or the reply would be taken for that of the next command
+            raise
 
 
 def _beginning_with(error: Exception, do: Callable[[], T]) -> Callable[[], T]:
@@ -289,6 +306,7 @@ def connect_async(url: str, connections: int = 4) -> AsyncRedisClient:
     try:
         pool = BlockingConnectionPool.from_url(
             url,
+            connection_class=_Connection,  # for TLS redis-py puts its own in the place
             max_connections=connections,
             timeout=_CONNECT_WITHIN_S,
             socket_timeout=_REPLY_WITHIN_S,

@@ -85,3 +85,17 @@ async def test_a_task_that_is_cancelled_ends_wherever_its_command_is_just_then(s
         await asyncio.sleep(0)
     await client.aclose()
     assert not going_on
+
+
+async def test_a_task_that_is_cancelled_while_it_sends_does_not_wait_for_the_reply(server: Valkey) -> None:
+    client = connect_async(server.url, 1)
+    await client.ping()
+    for steps in range(1, 20):
+        waiting = asyncio.create_task(client.xread({"nothing": "0-0"}, block=600_000))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting}, timeout=60)
+        assert waiting.cancelled(), steps
+        assert await client.echo(str(steps)) == str(steps).encode(), "the next command has its own reply"
+    await client.aclose()
