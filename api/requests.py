@@ -17,8 +17,8 @@ from api.problems import Problem, misfit
 from crucible.corpus import shortened, shown
 from crucible.models.evaluation import MAX_PROGRAM_BYTES
 
-Known = Mapping[Callable[..., Any], frozenset[str]]
-"""The names of the parameters of each endpoint."""
+Endpoint = Callable[..., Any]
+"""The function that answers requests to one path by one method."""
 
 
 def _written_out(value: object) -> object:
@@ -38,7 +38,7 @@ def refuse_strange_parameters(request: Request) -> None:
     """
     if not request.scope["query_string"]:
         return
-    known = _known(request.app).get(request.scope["endpoint"])
+    known = _known(request.app, request.scope["endpoint"])
     if known is None:  # it is in no description, so there is none to go by
         return
     for name, value in request.query_params.multi_items():
@@ -49,26 +49,22 @@ def refuse_strange_parameters(request: Request) -> None:
             raise misfit(name, "holds a NUL character")
 
 
-def _known(app: FastAPI) -> Known:
-    """Read from the description of ``app``, once: it knows what parameters there are."""
+def _known(app: FastAPI, endpoint: Endpoint) -> frozenset[str] | None:
+    """Read from the description of ``endpoint``, once; null where it has none."""
     if not hasattr(app.state, "known_parameters"):
-        app.state.known_parameters = _described(app)
-    known: Known = app.state.known_parameters
-    return known
+        app.state.known_parameters = {}
+    known: dict[Endpoint, frozenset[str] | None] = app.state.known_parameters
+    if endpoint not in known:
+        known[endpoint] = _described(app, endpoint)
+    return known[endpoint]
 
 
-def _described(app: FastAPI) -> Known:
-    paths = get_openapi(title="", version="", routes=app.routes)["paths"]
-    return {
-        route.endpoint: frozenset(
-            parameter["name"]
-            for parameter in paths[route.path_format][method.lower()].get("parameters", ())
-            if parameter["in"] == "query"
-        )
-        for route in iter_route_contexts(app.routes)
-        for method in route.methods or ()
-        if route.endpoint is not None and method.lower() in paths.get(route.path_format, {})
-    }
+def _described(app: FastAPI, endpoint: Endpoint) -> frozenset[str] | None:
+    routes = [each for each in iter_route_contexts(app.routes) if each.endpoint is endpoint]
+    paths = get_openapi(title="", version="", routes=routes)["paths"]
+    operations = [each for path in paths.values() for each in path.values()]
+    parameters = [each for operation in operations for each in operation.get("parameters", ())]
+    return frozenset(each["name"] for each in parameters if each["in"] == "query") if operations else None
 
 
 _SHOWN = 60

@@ -56,7 +56,7 @@ async def write_description(api: Api, folder: Path) -> dict[str, Any]:
 async def test_whatever_is_sent_the_answer_is_in_the_description(api: Api, tmp_path: Path) -> None:
     _, text = await api.new_key(Scope.ADMIN)
     await write_description(api, tmp_path)
-    phases = ("--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "8")
+    phases = ("--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "5")
     async with served(api.app) as url:
         said = await explore(
             url, text, tmp_path, *phases, "--exclude-path", _ENDLESS, "--exclude-name", _ELSEWHERE
