@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import closing
 
 import pytest
 
@@ -14,8 +15,9 @@ def refusal(**settings: str) -> tuple[int, list[str]]:
         f"CRUCIBLE_EXECUTOR_{name.upper()}": value for name, value in settings.items()
     }
     process = spawn(environment)
-    _, stderr = process.communicate(timeout=60)
-    return process.returncode, stderr.splitlines()
+    with closing(process):
+        _, stderr = process.communicate()
+        return process.wait(), stderr.splitlines()
 
 
 def test_without_a_token_it_does_not_start() -> None:

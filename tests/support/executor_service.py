@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import httpx
 import psutil
 
 from executors.sandbox.process.jail import cgroup
+from tests.support.forked import ForkedModule
 from tests.support.programs import processes_with
 from tests.support.valkey import free_port
 from tests.support.waiting import eventually
@@ -23,7 +22,6 @@ _ENDS_WITHIN_S = 180
 """Long enough to try all languages first: a service that is stopped while it starts goes on to its end."""
 _ANSWERS_WITHIN_S = 240
 """Callers wait for as long as other services take to start, and for a thousand cases on a busy machine."""
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 class ExecutorService:
@@ -43,7 +41,6 @@ class ExecutorService:
 
     def wait_until_ready(self) -> None:
         """Returns once it takes requests."""
-        assert self.process.stdout is not None
         for line in self.process.stdout:
             if line == "CRUCIBLE_READY\n":
                 return
@@ -81,16 +78,9 @@ class ExecutorService:
         return self.process.wait(_ENDS_WITHIN_S)
 
 
-def spawn(environment: dict[str, str]) -> "subprocess.Popen[str]":
+def spawn(environment: dict[str, str]) -> ForkedModule:
     """``python -m executors.service`` with its output in pipes."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "executors.service"],
-        env=environment,
-        cwd=_ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return ForkedModule("executors.service", environment, apart=True)
 
 
 @contextlib.contextmanager
@@ -102,8 +92,7 @@ def executor_service(**settings: str) -> Iterator[ExecutorService]:
         yield service
     finally:
         service.http.close()
-        service.process.kill()
-        service.process.communicate()
+        service.process.close()
 
 
 def batch_of(run_id: str, stdins: list[str], **more: Any) -> dict[str, Any]:

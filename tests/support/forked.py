@@ -15,7 +15,13 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-_IMPORTED = ["cli.main", "tasks.celery_leg.worker", "tasks.legacy_leg.worker"]
+_IMPORTED = [
+    "cli.main",
+    "executors.executor",
+    "executors.service.app",
+    "tasks.celery_leg.worker",
+    "tasks.legacy_leg.worker",
+]
 
 
 class Forked:
@@ -53,14 +59,30 @@ class Forked:
 
 
 class ForkedModule(Forked):
-    """``python -m module`` with all that it writes in a pipe."""
+    """``python -m module`` with what it writes in a pipe, or, ``apart``, in one for each stream."""
 
-    def __init__(self, module: str, environment: Mapping[str, str]) -> None:
-        reading, writing = _context().Pipe(duplex=False)
-        super().__init__(_run_module, module, dict(environment), writing)
-        writing.close()
-        self.stdout = os.fdopen(os.dup(reading.fileno()))
-        reading.close()
+    def __init__(self, module: str, environment: Mapping[str, str], *, apart: bool = False) -> None:
+        pipes = [_context().Pipe(duplex=False) for _ in range(1 + apart)]
+        super().__init__(_run_module, module, dict(environment), pipes[0][1], pipes[-1][1])
+        for _, writing in pipes:
+            writing.close()
+        readable = [os.fdopen(os.dup(reading.fileno())) for reading, _ in pipes]
+        self.stdout, self.stderr = readable[0], readable[-1]
+        for reading, _ in pipes:
+            reading.close()
+
+    def communicate(self) -> tuple[str, str]:
+        """What it still writes to each stream, once it has ended."""
+        written = self.stdout.read(), self.stderr.read()
+        self.wait()
+        return written
+
+    def close(self) -> None:
+        """End it, and let go of what it wrote."""
+        self.kill()
+        self.wait()
+        self.stdout.close()
+        self.stderr.close()
 
 
 class ForkedCommand(Forked):
@@ -99,8 +121,8 @@ def _context() -> ForkServerContext:
     return made
 
 
-def _run_module(module: str, environment: Mapping[str, str], output: Connection) -> None:
-    _begin(environment, {1: output, 2: output})
+def _run_module(module: str, environment: Mapping[str, str], stdout: Connection, stderr: Connection) -> None:
+    _begin(environment, {1: stdout, 2: stderr})
     sys.modules.pop(module, None)  # it is begun as a program
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
@@ -131,7 +153,7 @@ def _begin(environment: Mapping[str, str], files: Mapping[int, Connection]) -> N
     os.environ.update(environment)
     for descriptor, file in files.items():
         os.dup2(file.fileno(), descriptor)
-    for file in set(files.values()):
+    for file in files.values():
         file.close()
 
 
