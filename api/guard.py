@@ -70,7 +70,7 @@ class Keyring:
     def __init__(
         self,
         stack_key: SecretStr,
-        executor_token: SecretStr,
+        executor_token: str,
         keys: KeyStore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,10 +78,8 @@ class Keyring:
         processes = Access(
             PROCESSES_KEY_ID, PROCESSES_KEY_ID, frozenset({Scope.TRACES}), _OF_PROCESSES_PER_MINUTE
         )
-        self._set = tuple(
-            (digest_of(secret.get_secret_value()), access)
-            for secret, access in ((stack_key, self._stack), (executor_token, processes))
-        )
+        fixed = (stack_key.get_secret_value(), self._stack), (executor_token, processes)
+        self._set = tuple((digest_of(secret), access) for secret, access in fixed)
         self._keys, self._clock = keys, clock
         self._kept: dict[str, _Kept] = {}
         self._asking = asyncio.Lock()

@@ -152,12 +152,12 @@ class Standing:
 class Observer:
     """Looks at the parts."""
 
-    def __init__(self, endpoints: Endpoints, executor_urls: Sequence[str]) -> None:
-        self._executor_urls = tuple(executor_urls)
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._executor_urls = endpoints.executor_urls
         self._redis = connect_async(endpoints.redis_url, connections=2)
         self._celery_redis = connect_async(endpoints.celery_redis_url, connections=2)
         self._brief = connect_briefly(endpoints.redis_url)
-        encrypted = any(urlsplit(each).scheme == "https" for each in executor_urls)
+        encrypted = any(urlsplit(each).scheme == "https" for each in self._executor_urls)
         self._http = httpx.AsyncClient(verify=encrypted, timeout=_STANDING_WITHIN_S, trust_env=False)
         self._legacy, self._celery = load(LegacySettings), load(CelerySettings)
         self._window_s = load(BreakerSettings).window_s

@@ -51,9 +51,7 @@ def refuse_strange_parameters(request: Request) -> None:
 
 def _known(app: FastAPI, endpoint: Endpoint) -> frozenset[str] | None:
     """Read from the description of ``endpoint``, once; null where it has none."""
-    if not hasattr(app.state, "known_parameters"):
-        app.state.known_parameters = {}
-    known: dict[Endpoint, frozenset[str] | None] = app.state.known_parameters
+    known: dict[Endpoint, frozenset[str] | None] = vars(app).setdefault("known_parameters", {})
     if endpoint not in known:
         known[endpoint] = _described(app, endpoint)
     return known[endpoint]

@@ -71,16 +71,15 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
         if options.with_controller:
             await enter(embedded_controller(options.endpoints, asyncio.Event()))
         host = await enter(flow_host(options.endpoints, "api"))
-        languages = exits.enter_context(
-            closing(Languages(options.executor_urls, options.executor_token.get_secret_value()))
-        )
+        executors = options.endpoints.executor_urls, options.endpoints.executor_token
+        languages = exits.enter_context(closing(Languages(*executors)))
         await _ask_first(host, languages, options)
         readiness = await enter(
             aclosing(Readiness(options.endpoints, options.prefect_api_url, host.store, host.reports))
         )
         settings = load(ApiSettings)
         limits = await enter(aclosing(RateLimits(options.endpoints.redis_url, settings)))
-        guard = Guard(Keyring(options.key, options.executor_token, host.store.keys), limits)
+        guard = Guard(Keyring(options.key, executors[1], host.store.keys), limits)
         repeats = Repeats(host.store.requests, settings.repeatable_h)
         repeats.open(host.background)
         waiters = Waiters()
@@ -88,7 +87,7 @@ async def open_parts(options: ApiOptions) -> AsyncIterator[Parts]:
         host.background.every(0, "answers from elsewhere", completed.round)
         feed = await enter(aclosing(Feed(options.endpoints.redis_url, completed.on_event)))
         feed.open(host.background)
-        observer = await enter(aclosing(Observer(options.endpoints, options.executor_urls)))
+        observer = await enter(aclosing(Observer(options.endpoints)))
         ages = await enter(aclosing(_queue_ages(options)))
         exits.enter_context(host.listening(partial(_answer, waiters, completed)))
         batcher = await enter(flow_runs_batched(host, FINISH_WITHIN_S))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from crucible.errors import SettingsError
@@ -21,6 +21,14 @@ NotNegative = Annotated[float, Field(ge=0)]
 Chance = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 CanaryShare = Annotated[float, Field(gt=0, le=100)]
+
+
+def _parts(value: object) -> object:
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+AtCommas = BeforeValidator(_parts)
+Names = Annotated[tuple[str, ...], NoDecode, AtCommas]
 
 
 class Settings(BaseSettings):
@@ -154,17 +162,12 @@ class LegacySettings(BaseSettings):
     limits_field: str = Field("limits", description="Payload field of the limits.")
     reply_field: str = Field("reply_to", description="Payload field of the reply stream.")
     trace_field: str = Field("trace", description="Payload field of the trace and the time of sending.")
-    executor_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+    executor_urls: Names = Field(
         (), description="Executors a worker uses, the first one first; separated by commas."
     )
     concurrency: Count = Field(3, description="Programs one legacy worker has running at once.")
     max_attempts: Count = Field(5, description="How often a payload is taken before it is a dead letter.")
     reap_every_s: Positive = Field(2, description="Seconds between looks for expired leases.")
-
-    @field_validator("executor_urls", mode="before")
-    @classmethod
-    def _split_at_commas(cls, value: object) -> object:
-        return _parts(value)
 
 
 class CelerySettings(BaseSettings):
@@ -298,7 +301,7 @@ class GateSettings(BaseSettings):
         500, description="Pairs without a planted fault after which the comparison is no longer believed."
     )
     min_pairs_per_step: Count = Field(50, description="New pairs that each step forward takes.")
-    strata_tags: Annotated[tuple[str, ...], NoDecode] = Field(
+    strata_tags: Names = Field(
         (), description="Tags that are judged by themselves, as languages are; separated by commas."
     )
     patience_s: Positive = Field(
@@ -315,7 +318,7 @@ class GateSettings(BaseSettings):
     )
     noise_share: Share = Field(0.05, description="Part of evaluations that legacy runs twice, to know noise.")
     mutant_share: Share = Field(0.05, description="Part of pairs into which a copy with a fault is planted.")
-    canary_steps: Annotated[tuple[CanaryShare, ...], NoDecode] = Field(
+    canary_steps: Annotated[tuple[CanaryShare, ...], NoDecode, AtCommas] = Field(
         (1, 5, 25, 50, 100), description="Celery's shares at canary in percent, rising; separated by commas."
     )
     sample: Annotated[float, Field(ge=0, le=100)] = Field(
@@ -324,11 +327,6 @@ class GateSettings(BaseSettings):
     sentinel_every_s: Positive = Field(
         30, description="Seconds between recorded evaluations that are sent to Celery once legacy is off."
     )
-
-    @field_validator("strata_tags", "canary_steps", mode="before")
-    @classmethod
-    def _split_at_commas(cls, value: object) -> object:
-        return _parts(value)
 
     @field_validator("canary_steps")
     @classmethod
@@ -343,12 +341,6 @@ class GateSettings(BaseSettings):
         if p1 <= info.data.get("p_ok", 0):
             raise ValueError(f"must be above CRUCIBLE_GATE_P_OK, which is {info.data['p_ok']}")
         return p1
-
-
-def _parts(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 class RetentionSettings(BaseSettings):
@@ -368,7 +360,7 @@ class ScheduleSettings(BaseSettings):
 
     cron: str = Field("0 3 * * *", description="When to sweep, as a cron expression; empty: only when asked.")
     timezone: str = Field("UTC", description="Time zone of the cron expression, as Europe/Berlin.")
-    corpora: Annotated[tuple[str, ...], NoDecode] = Field(
+    corpora: Names = Field(
         ("bundled",),
         description="Corpora to sweep, separated by commas; bundled is the one that comes along.",
     )
@@ -385,11 +377,6 @@ class ScheduleSettings(BaseSettings):
         except (LookupError, OSError, ValueError):
             raise ValueError("no time zone of that name is known here; write it as Europe/Berlin") from None
         return value
-
-    @field_validator("corpora", mode="before")
-    @classmethod
-    def _split_at_commas(cls, value: object) -> object:
-        return _parts(value)
 
 
 class WebhookSettings(BaseSettings):

@@ -92,19 +92,11 @@ class FlowOptions:
     endpoints: Endpoints
     prefect_api_url: str
     prefect_url: str
-    executor_urls: tuple[str, str, str]
-    executor_token: SecretStr
     api_url: str | None
 
 
 def flow_options(settings: Settings) -> FlowOptions:
     """The options of this process. Raises ``SettingsError`` naming what is missing or wrong."""
-    executor_urls = (
-        needed(settings, "executor_1_url"),
-        needed(settings, "executor_2_url"),
-        needed(settings, "executor_3_url"),
-    )
-    token = needed(settings, "executor_token")
     prefect_api_url = _prefect_api_url(settings)
     return FlowOptions(
         home=settings.home,
@@ -112,13 +104,11 @@ def flow_options(settings: Settings) -> FlowOptions:
             needed(settings, "database_url"),
             needed(settings, "redis_url"),
             needed(settings, "celery_redis_url"),
-            executor_urls,
-            token,
+            tuple(needed(settings, f"executor_{number}_url") for number in (1, 2, 3)),
+            needed(settings, "executor_token"),
         ),
         prefect_api_url=prefect_api_url,
         prefect_url=(settings.prefect_url or prefect_api_url.removesuffix("/api")).rstrip("/"),
-        executor_urls=executor_urls,
-        executor_token=SecretStr(token),
         api_url=settings.api_url.rstrip("/") if settings.api_url else None,
     )
 

@@ -71,8 +71,8 @@ async def evaluate_program(
 
 
 async def _refuse_unless_run_here(options: FlowOptions, language: str) -> None:
-    token = options.executor_token.get_secret_value()
-    here = await asyncio.to_thread(languages_of_all, options.executor_urls, token)
+    at = options.endpoints
+    here = await asyncio.to_thread(languages_of_all, at.executor_urls, at.executor_token)
     if language not in here:
         raise InputError(f"no executor runs {language!r} here; they run {', '.join(sorted(here))}")
 

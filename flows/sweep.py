@@ -238,8 +238,8 @@ async def _swept(
     sweep_id: str, options: FlowOptions, files: tuple[Path, ...], asked: dict[str, Any]
 ) -> SweepReport:
     await asyncio.to_thread(validate, files, LANGUAGES, LANGUAGES)
-    token = options.executor_token.get_secret_value()
-    languages = await asyncio.to_thread(languages_of_all, options.executor_urls, token)
+    at = options.endpoints
+    languages = await asyncio.to_thread(languages_of_all, at.executor_urls, at.executor_token)
     request = SweepRequest(corpora=files, languages=languages, prefect_url=options.prefect_url, **asked)
     return await swept(sweep_id, request)
 

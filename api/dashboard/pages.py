@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -17,8 +18,7 @@ from api.dashboard.session import Sessions
 from api.feed import Event, Feed, refuse_crowd
 from api.problems import misfit
 from crucible.errors import GateRefused, InputError, RolloutConflict, ServiceUnavailable
-from crucible.fingerprints.causes import CauseTally
-from crucible.models import Cause
+from crucible.fingerprints import causes_of_pages
 from crucible.models.access import Scope
 from crucible.rollout.assessment import Columns
 from crucible.store import Store
@@ -50,7 +50,9 @@ def pages_router(
     @router.get("/causes")
     async def causes(request: Request) -> Response:
         epoch = (await store.rollout.state()).epoch
-        return pages.page(request, "causes", {"epoch": epoch, "causes": await _causes(store, epoch)})
+        page = partial(store.rollout.mismatches, epoch, limit=_PAGE)
+        found = await causes_of_pages(page, _MOST_EXAMINED)
+        return pages.page(request, "causes", {"epoch": epoch, "causes": found})
 
     @router.get("/parts")
     async def parts(request: Request) -> Response:
@@ -64,16 +66,6 @@ def pages_router(
 def columns_of(ledger: Columns) -> list[tuple[str, int]]:
     """The columns of a ledger of traffic, in words; they add up to ``submitted``."""
     return [(name.replace("_", " "), getattr(ledger, name)) for name in COLUMNS]
-
-
-async def _causes(store: Store, epoch: int) -> tuple[Cause, ...]:
-    """The causes of an epoch's mismatches, of the first five hundred."""
-    tally, after_id, examined = CauseTally(), "", 0
-    while examined < _MOST_EXAMINED and (found := await store.rollout.mismatches(epoch, after_id, _PAGE)):
-        for comparison in found:
-            tally.add(comparison)
-        after_id, examined = found[-1].evaluation_id, examined + len(found)
-    return tally.causes()
 
 
 def _newest(letters: tuple[DeadLetters, ...]) -> list[Letter]:

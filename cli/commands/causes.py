@@ -1,6 +1,6 @@
 """``crucible causes``: mismatches of a sweep or of traffic, grouped by what changed."""
 
-from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -12,9 +12,9 @@ from cli.exits import Json, show
 from cli.migration import on_store
 from cli.terminal.style import plain_table
 from crucible.errors import InputError
-from crucible.fingerprints import CauseTally, unseen
+from crucible.fingerprints import causes_of_pages, unseen
 from crucible.ids import made_at
-from crucible.models import Cause, Classification, Comparison
+from crucible.models import Cause, Classification
 from crucible.report.visible import visible_text
 from crucible.rollout.assessment import ALL, Columns
 from crucible.store import Store
@@ -61,30 +61,15 @@ async def _read(store: Store, sweep_id: str | None) -> tuple[tuple[Cause, ...], 
     counts = await store.counts(sweep_id)
     if not counts.submitted:
         raise InputError(f"sweep {sweep_id} is not in this store; name the store with CRUCIBLE_HOME")
-
-    async def page(after_id: str) -> list[Comparison]:
-        return await store.page(sweep_id, [Classification.MISMATCH], after_id, _PAGE)
-
-    return await _tallied(page), counts.matched + counts.mismatched
+    page = partial(store.page, sweep_id, [Classification.MISMATCH], limit=_PAGE)
+    return await causes_of_pages(page), counts.matched + counts.mismatched
 
 
 async def _of_traffic(books: RolloutStore) -> tuple[tuple[Cause, ...], int]:
     inputs = (await books.look()).inputs
-
-    async def page(after_id: str) -> list[Comparison]:
-        return await books.mismatches(inputs.epoch, after_id, _PAGE)
-
+    page = partial(books.mismatches, inputs.epoch, limit=_PAGE)
     counted = inputs.strata.get(ALL, Columns())
-    return await _tallied(page), counted.matched + counted.mismatched
-
-
-async def _tallied(page: Callable[[str], Awaitable[list[Comparison]]]) -> tuple[Cause, ...]:
-    tally, after_id = CauseTally(), ""
-    while found := await page(after_id):
-        for comparison in found:
-            tally.add(comparison)
-        after_id = found[-1].evaluation_id
-    return tally.causes()
+    return await causes_of_pages(page), counted.matched + counted.mismatched
 
 
 def _document(cause: Cause) -> dict[str, Any]:

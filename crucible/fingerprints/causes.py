@@ -1,6 +1,7 @@
 """Mismatches grouped by cause."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crucible.errors import InputError
@@ -13,6 +14,18 @@ def causes(comparisons: Iterable[Comparison]) -> tuple[Cause, ...]:
     tally = CauseTally()
     for comparison in comparisons:
         tally.add(comparison)
+    return tally.causes()
+
+
+async def causes_of_pages(
+    page: Callable[[str], Awaitable[Sequence[Comparison]]], most: float = math.inf
+) -> tuple[Cause, ...]:
+    """The same of comparisons by pages, each asked for with the last id before it; ends with ``most``."""
+    tally, after_id, examined = CauseTally(), "", 0
+    while examined < most and (found := await page(after_id)):
+        for comparison in found:
+            tally.add(comparison)
+        after_id, examined = found[-1].evaluation_id, examined + len(found)
     return tally.causes()
 
 

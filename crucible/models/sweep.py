@@ -9,7 +9,7 @@ from pydantic import Field
 from crucible.models.comparison import Classification, Comparison
 from crucible.models.frozen import Frozen
 
-_COLUMN = {
+COLUMN_OF: dict[Classification | None, str] = {
     Classification.MATCH: "matched",
     Classification.MISMATCH: "mismatched",
     Classification.NONDETERMINISTIC: "nondeterministic",
@@ -17,6 +17,7 @@ _COLUMN = {
     Classification.CANCELLED: "cancelled",
     Classification.NOT_SAMPLED: "not_sampled",
 }
+"""The field of ``Counts`` for each classification."""
 
 
 class Verdict(StrEnum):
@@ -63,7 +64,7 @@ class Counts(Frozen):
         self, classification: Classification, *, unexpected: bool = False, number: int = 1
     ) -> Self:
         """These counts with ``number`` more evaluations in the column of ``classification``."""
-        column = _COLUMN[classification]
+        column = COLUMN_OF[classification]
         remarked = number if unexpected else 0
         return self.model_copy(
             update={column: getattr(self, column) + number, "unexpected": self.unexpected + remarked}

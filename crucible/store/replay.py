@@ -203,9 +203,6 @@ _PAGE = 2000
 _MOST_FAULTS = 50
 _COUNTED = ("submitted", *COLUMNS, "unexpected")
 
-Totals = dict[str, Mapping[str, int]]
-"""Columns by sweep."""
-
 
 class Verification(NamedTuple):
     """What verifying found. ``faults`` are sentences, the first ones only; none means that all holds.

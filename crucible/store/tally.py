@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crucible.models import Classification
+from crucible.models.sweep import COLUMN_OF
 from crucible.rollout.assessment import Columns
 from crucible.store.tables import COLUMNS, counters, sweep_tallies, tallies, times
 
@@ -32,15 +33,7 @@ def upper_s(bucket: int) -> float:
     return math.exp(bucket * _GROWTH)
 
 
-_COLUMN: Mapping[Classification | None, str] = {
-    None: "waiting",
-    Classification.MATCH: "matched",
-    Classification.MISMATCH: "mismatched",
-    Classification.NONDETERMINISTIC: "nondeterministic",
-    Classification.UNPAIRED: "unpaired",
-    Classification.CANCELLED: "cancelled",
-    Classification.NOT_SAMPLED: "not_sampled",
-}
+_COLUMN: Mapping[Classification | None, str] = {None: "waiting", **COLUMN_OF}
 
 Place = tuple[int, str]
 """An epoch, and a stratum or a counter's name in it."""

@@ -81,12 +81,12 @@ class Api:
         answers = Answers("http://prefect")
         self.desk = Desk(store, self.batcher, self.waiters, languages, answers, self.flows.cancel)
         self.limits = RateLimits(f"redis://127.0.0.1:{free_port()}/0", ApiSettings())
-        self.guard = Guard(Keyring(SecretStr(KEY), SecretStr(TOKEN), store.keys), self.limits)
+        self.guard = Guard(Keyring(SecretStr(KEY), TOKEN, store.keys), self.limits)
         self.repeats = Repeats(store.requests, 24)
         nowhere = f"redis://127.0.0.1:{free_port()}/0"
         self.feed = Feed(nowhere)
         executors = ["http://127.0.0.1:9"] * 3
-        observer = Observer(Endpoints("", nowhere, nowhere), executors)
+        observer = Observer(Endpoints("", nowhere, nowhere, tuple(executors)))
         ages = QueueAges(nowhere, nowhere, LegacySettings(), CelerySettings())
         self.dashboard = self._dashboard(observer, nowhere)
         parts = Parts(

@@ -138,7 +138,7 @@ async def test_a_key_that_ends_while_it_is_kept_ends_nevertheless(
 
 async def test_a_revoked_key_opens_nothing_once_what_is_kept_is_old(store: Store) -> None:
     clock = Clock()
-    keyring = Keyring(SecretStr(KEY), SecretStr(TOKEN), store.keys, clock)
+    keyring = Keyring(SecretStr(KEY), TOKEN, store.keys, clock)
     api_key, text = await Api.make_key(store, Scope.READ)
     assert (await keyring.by_secret(text)).key_id == api_key.id
     await store.keys.revoke(api_key.id)
@@ -150,7 +150,7 @@ async def test_a_revoked_key_opens_nothing_once_what_is_kept_is_old(store: Store
 
 
 async def test_the_store_is_asked_once_for_many_requests(store: Store) -> None:
-    keyring = Keyring(SecretStr(KEY), SecretStr(TOKEN), store.keys, Clock())
+    keyring = Keyring(SecretStr(KEY), TOKEN, store.keys, Clock())
     _, text = await Api.make_key(store, Scope.READ)
     await keyring.by_secret(text)
     async with store._database.write() as connection:
@@ -162,7 +162,7 @@ async def test_the_stack_s_own_key_needs_no_store_and_has_every_scope(api: Api) 
     async with api.store._database.write() as connection:
         await connection.exec_driver_sql("DROP TABLE api_keys")
     assert (await api.client.get("/rollout")).status_code == 200
-    keyring = Keyring(SecretStr(KEY), SecretStr(TOKEN), api.store.keys)
+    keyring = Keyring(SecretStr(KEY), TOKEN, api.store.keys)
     assert (await keyring.by_id(STACK_KEY_ID)).scopes == frozenset(Scope)
     other = await api.holder(new_key_text("key-00000000000000000000000000")).get("/rollout")
     assert other.status_code == 503, "nobody is let in because the store is away"

@@ -36,10 +36,10 @@ def whole_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_everything_is_taken_from_the_environment() -> None:
     options = options_from_environment()
     assert (options.host, options.port, options.key.get_secret_value()) == ("127.0.0.1", 8200, "key")
+    executor_urls = ("http://one", "http://two", "http://three")
     assert options.endpoints == Endpoints(
-        "sqlite:////store", "redis://one", "redis://two", options.executor_urls, "token"
+        "sqlite:////store", "redis://one", "redis://two", executor_urls, "token"
     )
-    assert options.executor_urls == ("http://one", "http://two", "http://three")
     assert (options.prefect_api_url, options.prefect_url) == ("http://prefect/api", "http://prefect")
 
 
@@ -56,7 +56,7 @@ def test_what_is_in_no_variable_is_read_from_a_file(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CRUCIBLE_SECRETS_DIR", str(tmp_path))
     options = options_from_environment()
     assert options.key.get_secret_value() == "CRUCIBLE_API_KEY from a file"
-    assert options.executor_token.get_secret_value() == "CRUCIBLE_EXECUTOR_TOKEN from a file"
+    assert options.endpoints.executor_token == "CRUCIBLE_EXECUTOR_TOKEN from a file"
     assert options.endpoints.redis_url == "redis://one"
 
 
