@@ -61,8 +61,14 @@ def test_everything_is_up_and_no_process_is_root(running: Composition) -> None:
 
 def test_a_sweep_through_the_gateway_passes(running: Composition) -> None:
     order = {"limit": 60, "min_evaluations": 10}
-    started = running.client.post("/api/sweeps", json=order)
-    assert started.status_code == 202, started.text
+    answers: list[httpx.Response] = []
+
+    def is_taken() -> bool:
+        answers.append(running.client.post("/api/sweeps", json=order))
+        return answers[-1].status_code == 202
+
+    running.wait(is_taken, "no sweep is taken")  # before the flows service has told Prefect of its sweeps
+    started = answers[-1]
     path = f"/api{started.headers['location']}"
     running.wait(lambda: running.client.get(path).json()["verdict"], "the sweep does not end")
     swept = running.client.get(path).json()
