@@ -29,6 +29,10 @@ async def executor(request: pytest.FixtureRequest) -> AsyncIterator[Executor]:
     opened = Executor(ExecutorSettings(name="under-test", token="token", slots=2, sandbox=request.param))
     try:
         await opened.open()
+        for name in LANGUAGES.keys() - opened.versions.keys():
+            # It has tried all at once, which is too much at times where other tests run as well.
+            if version := await opened._try(LANGUAGES[name]):
+                opened.versions[name] = version
         yield opened
     finally:
         await opened.close()
