@@ -52,7 +52,6 @@ _BUSY_FROM = 50
 _REST_S = 0.1
 _MOST_DOUBLINGS = 4
 _LONGEST_PAUSE_S = 60.0
-_SETTLED_ELSEWHERE = "another process has asked for this run and settled its evaluation"
 _OVERTAKEN_BY = 64
 """How many later runs a leg must have answered before an unanswered one looks lost rather than slow."""
 
@@ -240,13 +239,12 @@ class Exchange:
 
     async def _hear(self) -> None:
         """Give up waiting for what anybody has cancelled."""
-        if ids := await self._cancellations.marked_since(self._all_waiting):
-            for state in self._legs.values():
-                self._finish_cancelled(state, state.waiting_of(ids))
+        states = self._legs.values()
+        ids = await self._cancellations.marked_since(lambda: [run for each in states for run in each.waiting])
+        for state in states:
+            self._finish_cancelled(state, state.waiting_of(ids))
+        if ids:
             self.on_cancelled(ids)
-
-    def _all_waiting(self) -> list[str]:
-        return [run_id for state in self._legs.values() for run_id in state.waiting]
 
     def _finish_cancelled(self, state: _LegState, run_ids: Iterable[str]) -> None:
         for run_id in run_ids:
@@ -341,7 +339,7 @@ class Exchange:
         again = []
         for each in unclaimed:
             if each.dispatch.run_id in settled:
-                self._finish(state, each, Answer(each.dispatch.run_id, None, _SETTLED_ELSEWHERE))
+                self._finish(state, each, Answer(each.dispatch.run_id, None, "settled by another process"))
             elif state.unanswered_s(each, now) >= stall_s:
                 self._finish(state, each, Answer(each.dispatch.run_id, None, state.why_given_up(each, now)))
             elif self._looks_lost(state, each, now):

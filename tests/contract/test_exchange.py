@@ -121,7 +121,7 @@ async def test_who_was_taken_for_dead_learns_that_others_have_settled_what_it_wa
     async with exchange(valkey, tells_another, HASTY) as (opened, _):
         await opened.ask("legacy", [asked], answers)
     assert answers.seen == {asked.run_id: None}
-    assert "another process has asked for this run" in str(answers.reasons[asked.run_id])
+    assert "settled by another process" in str(answers.reasons[asked.run_id])
 
 
 async def test_an_answer_that_is_kept_for_whoever_asks_is_waited_for(valkey: Valkey) -> None:
