@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # A stack is a dozen processes, each of which would compile all of its modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests wait for others at times, so more of them run at once than there are processors; stacks take the most.
+# Tests wait part of the time, so more run at once than there are processors; fewer where stacks are started.
 AT_ONCE := --durations 10 --numprocesses
 
 .DEFAULT_GOAL := help

@@ -205,7 +205,7 @@ class FlowHost:
         self._stands(comparison)
 
     def _stands(self, comparison: Comparison) -> None:
-        """What is in the ledger, whichever process settled it; that one has counted and told it."""
+        """Pass on what is in the ledger; whichever process settled it has counted and announced it."""
         self.traces.settled(comparison)
         for listener in self._listeners:
             listener(comparison)

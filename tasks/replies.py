@@ -69,9 +69,9 @@ class ReplyReader:
         return {run_id for run_id, holder in zip(asked, held, strict=True) if holder is not None}
 
     async def forgotten(self, run_ids: Iterable[str], leg: Leg) -> set[str]:
-        """Which of ``run_ids`` were answered on ``leg`` and had that answer forgotten, as it was settled.
+        """Which of ``run_ids`` were answered on ``leg`` and settled, so that Redis keeps no answer of them.
 
-        Whoever waits for one still asks in vain. Raises ``ServiceUnavailable`` when Redis cannot be used.
+        No worker reports these again. Raises ``ServiceUnavailable`` when Redis cannot be used.
         """
         asked = list(run_ids)
         if not asked:

@@ -42,7 +42,7 @@ _OUTSIDE = "no part"
 
 
 def pytest_collection_finish() -> None:
-    """What is there by now stays to the end, and need not be looked through any more."""
+    """Have the garbage collector pass over the objects made so far, which live to the end."""
     gc.collect()
     gc.freeze()
 

@@ -20,7 +20,7 @@ def causes(comparisons: Iterable[Comparison]) -> tuple[Cause, ...]:
 async def causes_of_pages(
     page: Callable[[str], Awaitable[Sequence[Comparison]]], most: float = math.inf
 ) -> tuple[Cause, ...]:
-    """The same of comparisons by pages, each asked for with the last id before it; ends with ``most``."""
+    """The causes of all that ``page`` returns after an id, page by page; stops after ``most`` of them."""
     tally, after_id, examined = CauseTally(), "", 0
     while examined < most and (found := await page(after_id)):
         for comparison in found:

@@ -49,7 +49,7 @@ class ScriptedLeg:
         self._redis.set(claim_key(run_id, self.leg), "worker", ex=60)
 
     def note_answered(self, run_id: str, kept: str) -> None:
-        """As workers and flow hosts do when somebody else had asked; nothing is kept of what was settled."""
+        """Note that the run was answered; ``kept`` is the answer, empty once its evaluation is settled."""
         self._redis.set(done_key(run_id, self.leg), kept)
 
     def release(self, run_id: str) -> None:

@@ -10,7 +10,7 @@ _LONGEST_S = 0.25
 
 
 def pauses(first_s: float, longest_s: float) -> Iterator[float]:
-    """Seconds between looks: at what does not come at once one looks less often, for looks cost time too."""
+    """Seconds from one look to the next; they grow, since each look costs processor time."""
     pause = first_s
     while True:
         yield pause
