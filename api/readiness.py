@@ -201,7 +201,7 @@ class Observer:
 
 
 async def _or_none(question: Awaitable[T]) -> T | None:
-    with suppress(ServiceUnavailable):
+    with suppress(ServiceUnavailable, TimeoutError):
         async with asyncio.timeout(2 * _STANDING_WITHIN_S):
             return await question
     return None

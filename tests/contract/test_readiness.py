@@ -1,13 +1,15 @@
 """Readiness on real servers: one that takes no writes is at fault, and so is a loop of any process."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, aclosing
 from pathlib import Path
 
+import psutil
 import pytest
 
-from api.readiness import Readiness
+from api.readiness import Observer, Readiness
 from crucible.store import Store, sqlite_url
 from flows.host import Endpoints
 from tasks.background import BackgroundServices
@@ -152,3 +154,15 @@ async def test_a_process_that_reports_no_more_is_forgotten(
         async with aclosing(readiness_of(valkey, valkey, store, background)) as readiness:
             assert await faults(readiness) == {}
         assert client.smembers(PROCESSES_KEY) == {b"newer@here:2"}
+
+
+async def test_a_redis_that_stands_still_has_no_depths(valkey: Valkey) -> None:
+    executors = tuple(f"http://127.0.0.1:{free_port()}" for _ in range(3))
+    async with aclosing(Observer(Endpoints("", valkey.url, valkey.url, executors))) as observer:
+        psutil.Process(valkey.pid).send_signal(signal.SIGSTOP)
+        try:
+            standing = await observer.standing()
+        finally:
+            psutil.Process(valkey.pid).send_signal(signal.SIGCONT)
+    assert standing.depths == {"legacy": None, "celery": None}
+    assert all(each.fault for each in standing.executors)
