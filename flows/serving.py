@@ -138,7 +138,6 @@ def _absolute(corpora: Iterable[str]) -> list[str]:
 
 _PROCESS = "flows"
 
-_PREFECT_WITHIN_S = 60.0
 _LOOK_EVERY_S = 0.2
 _LEAVE_WITHIN_S = 8.0
 
@@ -151,7 +150,8 @@ def main() -> int:
 async def _serve(*, with_controller: bool) -> None:
     """Run what is started or due until SIGTERM; what is under way is cancelled then, and settled."""
     stopping = asyncio.Event()
-    settings, options = load(ScheduleSettings), flow_options(load(Settings))
+    settings, shared = load(ScheduleSettings), load(Settings)
+    options = flow_options(shared)
     call_on_ending(stopping.set)
     with metrics_served(), temporary_settings({PREFECT_WORKER_QUERY_SECONDS: settings.poll_s}):
         async with (
@@ -160,16 +160,16 @@ async def _serve(*, with_controller: bool) -> None:
             flow_host(options.endpoints, _PROCESS) as host,
             prefect_client() as client,
         ):
-            if await _prefect_answers(client, stopping):
+            if await _prefect_answers(client, shared.start_timeout_s, stopping):
                 await _work(WarmWorker(host, await _offered(client, settings)), host, stopping)
 
 
-async def _prefect_answers(client: PrefectClient, stopping: asyncio.Event) -> bool:
+async def _prefect_answers(client: PrefectClient, within_s: float, stopping: asyncio.Event) -> bool:
     """Wait for the server, which takes longest of all to start; raises ``ServiceUnavailable``.
 
     False when this process is to end meanwhile.
     """
-    deadline = time.monotonic() + _PREFECT_WITHIN_S
+    deadline = time.monotonic() + within_s
     while fault := await client.api_healthcheck():
         if time.monotonic() > deadline:
             raise ServiceUnavailable(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import stores
+from tests.support.command_line import PATIENCE_S
 
 pytestmark = pytest.mark.stack
 
@@ -19,7 +20,7 @@ def test_a_fault_at_any_stage_turns_the_migration_back_and_no_answer_is_lost_or_
     tmp_path: Path,
 ) -> None:
     words = [sys.executable, "-m", "bench.drill", "--short", "--json"]
-    environment = dict(os.environ)
+    environment = {**os.environ, "CRUCIBLE_START_TIMEOUT_S": str(PATIENCE_S)}
     if stores.on_postgres():
         environment["CRUCIBLE_DATABASE_URL"] = stores.keep_in_postgres(tmp_path)
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
