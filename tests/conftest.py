@@ -16,12 +16,14 @@ from tests.support.groups import pytest_configure_node, pytest_xdist_make_schedu
 from tests.support.lanes import pytest_collection_modifyitems, pytest_make_parametrize_id
 from tests.support.stack_times import pytest_configure
 from tests.support.stacks import stack_up
+from tests.support.turns import pytest_runtest_protocol
 
 __all__ = [
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_configure_node",
     "pytest_make_parametrize_id",
+    "pytest_runtest_protocol",
     "pytest_xdist_make_scheduler",
 ]
 """Hooks that are not of this module."""

@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(mark)
     yield
     items.sort(key=_rank)
-    write_down(config, {item.nodeid: _group(item) for item in items})
+    write_down(config, {item.nodeid: group_of(item) for item in items})
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -40,7 +40,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) and len(val) > _SHOWN_AT_MOST else None
 
 
-def _group(item: pytest.Item) -> str:
+def group_of(item: pytest.Item) -> str:
     """The name of the group of those tests that share a process."""
     for fixture, group in SHARED.items():
         if _is_shared(item, fixture):
@@ -68,7 +68,7 @@ def _backend(item: pytest.Item) -> str:
 
 
 def _rank(item: pytest.Item) -> tuple[int, int]:
-    group = _group(item)
+    group = group_of(item)
     if group in LONGEST_FIRST:
         return 0, LONGEST_FIRST.index(group)
     order = ("docker", "stack", "browser")
