@@ -28,7 +28,7 @@ from crucible.models import Classification
 from crucible.store import Ticket
 from deployments.prefect_private.client import run_flow_run
 from flows.artifacts import evaluation_page
-from flows.flow_runs import prefect_client, unless_cancelled
+from flows.flow_runs import end_cancelled, prefect_client, unless_cancelled
 from flows.host import FlowHost, cancel_evaluations, current_host, settle_cancelled
 from tasks.batch import Batch, compare_legs, run_on_celery, run_on_legacy, take_over
 
@@ -128,13 +128,15 @@ async def evaluated_ahead(
             on_created(str(flow_run.id))
             if host.is_ahead(evaluation_ids[0]):
                 ahead.begin(str(flow_run.id))  # answers are not kept waiting for its first step
-            return await unless_cancelled(_run(flow_run, evaluation_ids))
+            parameters = {"evaluation_ids": evaluation_ids, "run": 0}
+            return cast("Batch", await unless_cancelled(run_flow_run(evaluate, flow_run, parameters)))
 
         try:
             batch = await host.enduring(attempt)
         except errors.Cancelled:
             if host.is_ahead(evaluation_ids[0]):  # before it began, so that nobody has accounted for it
                 await cancel_evaluations(host, evaluation_ids)
+                await host.enduring(lambda: end_cancelled(UUID(ahead.flow_run_id)))
             return
     await host.exchange.forget(batch.run_ids)
 
@@ -170,7 +172,3 @@ class Registrar:
             with suppress(ObjectNotFound):
                 self._deployment_id = (await client.read_deployment_by_name(DEPLOYMENT)).id
         return self._deployment_id
-
-
-async def _run(flow_run: FlowRun, evaluation_ids: list[str]) -> Batch:
-    return cast("Batch", await run_flow_run(evaluate, flow_run, {"evaluation_ids": evaluation_ids, "run": 0}))

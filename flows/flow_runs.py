@@ -32,7 +32,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import State, StateType
 from prefect.context import AsyncClientContext, SyncClientContext
-from prefect.exceptions import CancelledRun, ObjectNotFound
+from prefect.exceptions import CancelledRun, ObjectNotFound, UnfinishedRun
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Cancelled
@@ -113,6 +113,16 @@ async def unless_cancelled(flow_run: Awaitable[T]) -> T:
             return await flow_run
     except CancelledRun as cancelled:
         raise errors.Cancelled(str(cancelled)) from cancelled
+    except UnfinishedRun as unfinished:
+        if StateType.CANCELLING.name not in str(unfinished):
+            raise
+        raise errors.Cancelled("cancelled before its body had begun") from unfinished
+
+
+async def end_cancelled(flow_run_id: UUID) -> None:
+    """Tell Prefect that a flow run has ended which was cancelled before its body had begun."""
+    async with prefect_client() as client:
+        await client.set_flow_run_state(flow_run_id, Cancelled(message="cancelled"), force=True)
 
 
 class _DeadlineError(Exception):

@@ -17,12 +17,12 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
-from prefect.states import Cancelled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from crucible.errors import ServiceUnavailable
 from crucible.settings import WorkerSettings, load
 from deployments.prefect_private.client import WithoutAnnouncements, run_flow_run
+from flows.flow_runs import end_cancelled
 from flows.host import FlowHost, host_tag
 from tasks.background import BackgroundService
 
@@ -116,7 +116,7 @@ class WarmWorker(WithoutAnnouncements, BaseWorker[BaseJobConfiguration, BaseVari
         await self._claim(flow_run, offer)
         state = await run_flow_run(offer.flow, flow_run, flow_run.parameters, return_type="state")
         if state is not None and state.type is StateType.CANCELLING:  # before its body had begun
-            await self.client.set_flow_run_state(flow_run.id, Cancelled(message="cancelled"), force=True)
+            await end_cancelled(flow_run.id)
 
     async def _claim(self, flow_run: FlowRun, offer: Offer) -> None:
         """Tag the run with its host, who must not leave it running for ever when it dies, and name it."""

@@ -116,23 +116,19 @@ def _scopes(words: list[str]) -> frozenset[Scope]:
 def _end(now: datetime, in_days: float | None, at: str | None) -> datetime | None:
     if in_days is not None and at is not None:
         raise InputError("--expires-in and --expires contradict each other; give one of them")
+    if in_days is None and at is None:
+        return None
     try:
-        end = now + timedelta(days=in_days) if in_days is not None else _moment(at)
+        end = datetime.fromisoformat(at) if at is not None else now + timedelta(days=in_days or 0)
     except (ValueError, OverflowError):
         given = f"--expires-in {in_days:g}" if in_days is not None else f"--expires {at!r}"
         raise InputError(
             f"{given}: is no time that can be reached; write it as 2027-01-31T12:00+01:00"
         ) from None
-    if end is None:
-        return None
     end = end.astimezone(UTC)
     if end <= now:
         raise InputError(f"the key would have ended at {end:%Y-%m-%d %H:%M} UTC already; name a later time")
     return end
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
 
 
 def _on_keys(work: Callable[[KeyStore], Awaitable[T]]) -> T:

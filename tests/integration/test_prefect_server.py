@@ -6,18 +6,28 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from crucible.models import Classification
+from crucible.store import sqlite_url
 from deployments.stack import StackState
 from deployments.stack.environment import DATABASE, prefect_folder
-from flows.evaluate import Registrar
+from flows.evaluate import Registrar, evaluated_ahead
+from flows.flow_runs import prefect_session
+from flows.host import Endpoints, flow_host
 from flows.serving import batches, provide_pool
+from tests.support.leg_fixtures import Servers, servers
 from tests.support.prefect_server import prefect_server
+from tests.support.traffic import submitted
 from tests.support.waiting import patiently
+
+__all__ = ["servers"]
 
 pytestmark = pytest.mark.stack
 
@@ -67,6 +77,29 @@ async def test_a_deployment_that_is_deleted_is_done_without(forgetful: httpx.Cli
             assert (await registrar.create("one", ["ev-1"])).deployment_id == deployment_id
             await client.delete_deployment(deployment_id)
             assert (await registrar.create("another", ["ev-2"])).deployment_id is None
+
+
+async def test_what_is_cancelled_in_prefect_before_its_flow_run_begins_is_cancelled(
+    forgetful: httpx.Client, servers: Servers, tmp_path: Path
+) -> None:
+    created: list[str] = []
+
+    def cancel(run_id: str) -> None:
+        created.append(run_id)
+        asked = {"state": {"type": "CANCELLING"}, "force": True}
+        forgetful.post(f"flow_runs/{run_id}/set_state", json=asked).raise_for_status()
+
+    redis, celery_redis = servers
+    endpoints = Endpoints(sqlite_url(tmp_path / "store.db"), redis.url, celery_redis.url)
+    with temporary_settings({PREFECT_API_URL: str(forgetful.base_url).rstrip("/")}):
+        async with prefect_session(), flow_host(endpoints) as host:
+            (evaluation_id,) = await submitted(host.store, 1)
+            await evaluated_ahead(Registrar(), "one", [evaluation_id], cancel)
+            comparison = await host.store.comparison(evaluation_id)
+            assert comparison is not None
+            assert comparison.classification is Classification.CANCELLED
+            async with get_client() as client:
+                assert (await client.read_flow_run(UUID(created[0]))).state_type is StateType.CANCELLED
 
 
 @pytest.mark.stack
