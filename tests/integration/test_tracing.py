@@ -193,8 +193,8 @@ def test_an_executor_that_dies_and_comes_back_is_seen_as_another_attempt_in_the_
     assert len(attempts) >= 2
     assert attempts[0]["status"] != "ok"
     assert attempts[-1]["status"] == "ok"
-    (execute,) = on("celery", spans["execute"])
-    assert "tried again" in {each["name"] for each in execute["events"]}
+    executes = on("celery", spans["execute"])  # of which a worker begins another one when this takes long
+    assert "tried again" in {each["name"] for execute in executes for each in execute["events"]}
     assert on("celery", spans["sandbox run"])[-1]["service"] == "executor-3"
     assert len(spans["submit"]) == len(spans["settle"]) == 1
 

@@ -19,6 +19,7 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from playwright.sync_api import Error as PageError
 
 from deployments.stack import StackState
 
@@ -54,6 +55,9 @@ _TYPES = {
 _LEFT_BEHIND = "net::ERR_ABORTED"
 """What is said of a request whose page was left before the answer."""
 
+_NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
+"""What is said of requests under way when Docker makes or removes an interface of this machine."""
+
 
 class Visitor:
     """One who looks at pages of ``origin``. ``faults`` has everything that went wrong, in words."""
@@ -80,6 +84,23 @@ class Visitor:
     def sees(self, text: str) -> None:
         """Wait until ``text`` can be seen."""
         self.page.get_by_text(text).locator("visible=true").first.wait_for()
+
+    def sees_at(self, path: str, text: str) -> None:
+        """Go to a page and wait until ``text`` can be seen; anew when the network of this machine changed."""
+        while True:
+            self.faults.clear()
+            try:
+                self.open(path)
+                self.sees(text)
+            except PageError as error:
+                if not self._network_changed(str(error)):
+                    raise
+            else:
+                if not self._network_changed():
+                    return
+
+    def _network_changed(self, *more: str) -> bool:
+        return any(_NETWORK_CHANGED in each for each in (*self.faults, *more))
 
     def sign_in(self, key: str) -> None:
         """Have a session from now on."""
