@@ -49,7 +49,8 @@ def place() -> Iterator[Place]:
 @contextmanager
 def cluster() -> Iterator[str]:
     """A member of a cluster that has no slots."""
-    server = Valkey("--cluster-enabled", "yes")
+    # By default the bus has a port ten thousand above the server's, which may be another process's.
+    server = Valkey("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     server.start()
     try:
         yield server.url
