@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     flow_processes: Annotated[int, Field(ge=1, le=32)] = Field(
         1, description="Processes that run flows started from Prefect, by a schedule or the API."
     )
-    start_timeout_s: Positive = Field(90, description="Seconds in which the stack, or Prefect, has to start.")
+    start_timeout_s: Positive = Field(90, description="Seconds to wait for the stack, or Prefect, to start.")
 
 
 class ApiSettings(BaseSettings):

@@ -138,7 +138,7 @@ def is_told_by_all(spans: dict[str, list[Any]]) -> bool:
 
 
 def is_told_by_the_second_executor(spans: dict[str, list[Any]]) -> bool:
-    """The same where a worker may have reported before that its executor was away."""
+    """The same, once a run has succeeded: the worker may have reported a fault before that."""
     runs, attempts = on("celery", spans.get("sandbox run", [])), on("celery", spans.get("attempt", []))
     return is_told_by_all(spans) and bool(runs) and attempts[-1]["status"] == "ok"
 
@@ -199,7 +199,9 @@ def test_an_executor_that_dies_and_comes_back_is_seen_as_another_attempt_in_the_
     assert len(attempts) >= 2
     assert attempts[0]["status"] != "ok"
     assert attempts[-1]["status"] == "ok"
-    executes = on("celery", spans["execute"])  # of which a worker begins another one when this takes long
+    executes = on(
+        "celery", spans["execute"]
+    )  # a second one when the executor came back too late for the first
     assert "tried again" in {each["name"] for execute in executes for each in execute["events"]}
     assert on("celery", spans["sandbox run"])[-1]["service"] == "executor-3"
     assert len(spans["submit"]) == len(spans["settle"]) == 1

@@ -86,7 +86,7 @@ class Visitor:
         self.page.get_by_text(text).locator("visible=true").first.wait_for()
 
     def sees_at(self, path: str, text: str) -> None:
-        """Go to a page and wait until ``text`` can be seen; anew when the network of this machine changed."""
+        """Open a page and wait until ``text`` can be seen; open it again if the machine's network changed."""
         while True:
             self.faults.clear()
             try:

@@ -1,8 +1,8 @@
-"""A hook of pytest: all runs of tests on this machine share a few turns at what loads it.
+"""A hook of pytest: on one machine, at most four processes at a time run tests that need much of it.
 
-A stack, a composition or a browser beside three others is work for a machine; beside seven others programs
-reach their limits on the clock, and servers theirs to start. So a process takes a turn for a group of tests
-that need one of these, and waits while other processes, of other runs too, have all turns.
+Those are tests that need a stack, Docker or a browser. With eight such processes, of two runs, servers do not
+start in time and programs reach their limits on the clock. So a process holds a lock, its turn, while it runs
+a group of such tests, and waits while other processes, of whatever run, hold all turns.
 """
 
 import fcntl
@@ -26,7 +26,7 @@ _HELD: list[BinaryIO] = []
 def pytest_runtest_protocol(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, object, object]:
-    """Have a turn from the first test of a group that needs one to the last."""
+    """Hold a turn from the first to the last test of a group that needs one."""
     if _needs_turn(item) and not _HELD:
         _HELD.append(turn())
     result = yield
@@ -40,7 +40,7 @@ def _needs_turn(item: pytest.Item) -> bool:
 
 
 def turn() -> BinaryIO:
-    """The lock of a turn, once one is free. Who came first is next; the kernel frees those of the dead."""
+    """Wait for a free turn, in order of arrival, and lock it. The kernel unlocks those of dead processes."""
     with locked("turn"):
         while True:
             for number in range(TURNS):

@@ -1,4 +1,4 @@
-"""Turns that the tests' own processes take at what loads a machine."""
+"""The turns of test processes: at most four at a time run tests that need much of the machine."""
 
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
