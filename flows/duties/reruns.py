@@ -160,11 +160,11 @@ class NoiseSampler:
         share = (await self._host.store.rollout.epoch()).key.policy.noise_share
         ids = [each for each in _traffic(events) if is_within(100 * share, "noise", each)]
         rows = await self._host.store.evaluation_states(ids)
-        drawn = {row.id: row.comparison for row in rows if row.comparison and _is_paired(row.comparison)}
+        settled = (row.comparison for row in rows if row.comparison)
+        drawn = {each.evaluation_id: each for each in settled if each.legacy and each.celery}
         if not drawn:
             return
-        again = await _on_legacy(self._host, await self._host.store.work(list(drawn)))
-        for work, seen in again:
+        for work, seen in await _on_legacy(self._host, await self._host.store.work(list(drawn))):
             await self._count(work, drawn[work.id], seen)
 
     async def _count(self, work: Work, first: Comparison, again: Observation) -> None:
@@ -187,10 +187,6 @@ def _traffic(events: Sequence[StoredEvent]) -> list[str]:
     return [str(each["id"]) for each in settled if each["answered_by"] is not None]
 
 
-def _is_paired(comparison: Comparison) -> bool:
-    return comparison.legacy is not None and comparison.celery is not None
-
-
 async def _on_legacy(host: FlowHost, work: Sequence[Work]) -> list[tuple[Work, Observation]]:
     """What legacy says this time, of those that it answers."""
     found: list[tuple[Work, Observation]] = []
@@ -205,7 +201,11 @@ async def _on_legacy(host: FlowHost, work: Sequence[Work]) -> list[tuple[Work, O
         Dispatch(run_id, each.evaluation, host.reply_stream, each.traceparent, now_ms)
         for run_id, each in by_run.items()
     ]
-    await host.exchange.ask("legacy", dispatches, receive)
+    asking = asyncio.create_task(host.exchange.ask("legacy", dispatches, receive))
+    try:
+        await asyncio.shield(asking)
+    finally:  # a round that ends early must not cancel what the next owner of the duty asks for again
+        host.exchange.abandon("legacy", by_run)
     return found
 
 

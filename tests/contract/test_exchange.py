@@ -5,8 +5,6 @@ what a leg does wrong.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
@@ -14,12 +12,9 @@ import pytest
 from crucible.errors import ServiceUnavailable
 from crucible.models import Evaluation, Observation
 from crucible.settings import BreakerSettings, FlowSettings
-from tasks.background import BackgroundServices
-from tasks.cancellation import Cancellations
 from tasks.dispatch import Dispatch
-from tasks.exchange import Answer, Exchange, pause_after_fault_s
-from tasks.replies import ReplyReader
-from tests.support.scripted_leg import Script, ScriptedLeg
+from tasks.exchange import Answer, pause_after_fault_s
+from tests.support.scripted_leg import ScriptedLeg, exchange
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import eventually
 
@@ -39,21 +34,6 @@ class Answers:
     def __call__(self, answer: Answer) -> None:
         assert answer.run_id not in self.seen, "reported twice"
         self.seen[answer.run_id], self.reasons[answer.run_id] = answer.observation, answer.reason
-
-
-@asynccontextmanager
-async def exchange(
-    server: Valkey, script: Script, settings: FlowSettings
-) -> AsyncIterator[tuple[Exchange, ScriptedLeg]]:
-    stream = f"replies-{uuid4().hex}"
-    leg = ScriptedLeg("legacy", server, stream, script)
-    other = ScriptedLeg("celery", server, stream, script)
-    opened = Exchange((leg, other), ReplyReader(server.url, stream), Cancellations(server.url, {}), settings)
-    opened.open(BackgroundServices())
-    try:
-        yield opened, leg
-    finally:
-        await opened.close()
 
 
 def dispatches(number: int) -> list[Dispatch]:

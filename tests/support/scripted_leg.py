@@ -1,12 +1,19 @@
 """A leg that does what a test says, on a real reply stream."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 from crucible.models import Leg, Observation, Outcome
+from crucible.settings import FlowSettings
+from tasks.background import BackgroundServices
+from tasks.cancellation import Cancellations
 from tasks.claims import claim_key, done_key
 from tasks.dispatch import Dispatch
+from tasks.exchange import Exchange
+from tasks.replies import ReplyReader
 from tests.support.valkey import Valkey
 
 OBSERVED = Observation(outcome=Outcome.OK, exit_code=0)
@@ -58,3 +65,19 @@ class ScriptedLeg:
     def _reply(self, run_id: str, fields: dict[str, str]) -> None:
         common = {"id": run_id, "leg": self.leg, "worker": "w", "taken_at": 1, "finished_at": 2}
         self._redis.xadd(self._stream, {**common, **fields})
+
+
+@asynccontextmanager
+async def exchange(
+    server: Valkey, script: Script, settings: FlowSettings
+) -> AsyncIterator[tuple[Exchange, ScriptedLeg]]:
+    """An exchange with two legs that do what ``script`` says, and the legacy one of them."""
+    stream = f"replies-{uuid4().hex}"
+    leg = ScriptedLeg("legacy", server, stream, script)
+    other = ScriptedLeg("celery", server, stream, script)
+    opened = Exchange((leg, other), ReplyReader(server.url, stream), Cancellations(server.url, {}), settings)
+    opened.open(BackgroundServices())
+    try:
+        yield opened, leg
+    finally:
+        await opened.close()
