@@ -16,7 +16,7 @@ from deployments.stack import ServiceStatus, StackState, read_state
 from tests.support import stores
 from tests.support.forked import ForkedCommand
 from tests.support.stack_times import starting
-from tests.support.waiting import pauses
+from tests.support.waiting import patiently, pauses
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240
@@ -119,10 +119,18 @@ class CommandLine:
         return next(each for each in self.state().services if each.name == name)
 
     def pid_of(self, service: str) -> int:
-        """Process id of a service of the stack that is up."""
-        pid = self.service(service).pid
-        assert pid is not None
-        return pid
+        """Process id of a service of the stack that is up; one that was killed is waited for."""
+        found: list[int] = []
+
+        def is_there() -> bool:
+            pid = self.service(service).pid
+            with suppress(psutil.Error):
+                if pid is not None and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                    found.append(pid)
+            return bool(found)
+
+        patiently(is_there)
+        return found[0]
 
     @contextmanager
     def frozen(self, service: str) -> Iterator[None]:
