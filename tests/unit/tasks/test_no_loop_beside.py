@@ -26,6 +26,7 @@ ALLOWED = {
     "flows/confirm.py confirm_mismatches": "groups of one flow, which waits for them",
     "flows/controller.py embedded_controller": "a whole process's work, in this one",
     "flows/duties/reruns.py Confirmation.round": "one group of mismatches; its failure is logged",
+    "flows/duties/reruns.py _on_legacy": "the runs of one round, which waits for them",
     "flows/process.py call_on_ending": "waits for one signal; there is nothing that could fail",
     "flows/evaluate.py seen_through": "the legs of one flow, which waits for them",
     "flows/batching.py FlowRunBatcher._run": "one flow run; its failure is logged",
