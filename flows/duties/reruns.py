@@ -226,16 +226,16 @@ class Sentinels:
         every_s = (await self._store.rollout.epoch()).key.policy.sentinel_every_s
         if last is not None and abs((now - datetime.fromisoformat(last)).total_seconds()) < every_s:
             return
-        # Noted first: a controller that ends in between leaves one out, and none is sent twice.
-        if await self._checkpoint.save(now.isoformat()):
-            await self._send()
+        # Whoever has the duty next takes what was noted for sent, so this ends although the lease may.
+        await asyncio.shield(self._send(now))
 
-    async def _send(self) -> None:
+    async def _send(self, now: datetime) -> None:
+        # Noted first: a controller that ends in between leaves one out, and none is sent twice.
+        if not await self._checkpoint.save(now.isoformat()):
+            return
         reference = await self._store.rollout.random_reference()
         if reference is None:
-            structlog.get_logger().warning(
-                "no sentinel sent", reason="no evaluation is recorded that matched"
-            )
+            structlog.get_logger().warning("no sentinel sent", reason="no recorded evaluation matched")
             return
         ((_, evaluation),) = await self._store.load([reference])
         new_id = new_evaluation_id()

@@ -1,5 +1,6 @@
 """Sentinels: one each so often, whoever has the duty, and only where legacy is off. The store is real."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,9 +11,11 @@ from crucible.rollout.epoch import EpochKey
 from crucible.rollout.stage import Stage
 from crucible.settings import GateSettings
 from crucible.store import Store, Ticket, sqlite_url
+from flows.duties.leases import Checkpoint
 from flows.duties.reruns import Sentinels
 from tests.support.duties import checkpoint_of
 from tests.support.traffic import at_stage, matched
+from tests.support.waiting import eventually
 
 EVERY_S = 600.0
 
@@ -101,3 +104,19 @@ async def test_one_without_room_stays_in_the_ledger(store: Store, queue: Queue) 
     await (await sentinels_of(store, queue)).round()
     assert len(await open_ones(store)) == 1
     assert queue.put_there == []
+
+
+async def test_one_that_is_noted_is_sent_although_the_lease_ends_then(store: Store, queue: Queue) -> None:
+    class EndingWithTheLease(Checkpoint):
+        async def save(self, value: str) -> bool:
+            saved = await super().save(value)
+            losing.cancel()
+            return saved
+
+    await checkpoint_of(store, "sentinels")
+    sentinels = Sentinels(store, queue, EndingWithTheLease(store.duties, "sentinels", "one"))
+    losing = asyncio.create_task(sentinels.round())
+    with pytest.raises(asyncio.CancelledError):
+        await losing
+    await eventually(lambda: bool(queue.put_there))
+    assert queue.put_there == await open_ones(store)

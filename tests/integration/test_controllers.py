@@ -27,7 +27,7 @@ WITH_CHECKPOINT = ("alarm", "changes", "noise")
 """Duties that note at first what was before them."""
 
 SETTINGS = {
-    "FLOW_LEASE_S": "1",
+    "FLOW_LEASE_S": "3",
     "GATE_NOISE_SHARE": "1",
     "GATE_SENTINEL_EVERY_S": "3600",
     "WEBHOOK_SECRET": "a long random text",
