@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import Browser, FloatRect, Page, sync_playwright
 
-from tests.support.browser import CHROMIUM, FLAGS
+from tests.support.browser import launched
 
 DRIFT = {"CRUCIBLE_EXECUTOR_3_TZ": "Asia/Tokyo"}
 WIDTH, HEIGHT = 1280, 860
@@ -129,7 +129,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with own_stack() as stack, sync_playwright() as playwright:
         mismatch, sweep = fill(stack)
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        browser = launched(playwright)
         take(browser, stack, folder, pages_of(stack, mismatch, sweep))
         browser.close()
     print(f"{len(list(folder.glob('*.png')))} pictures in {folder}")

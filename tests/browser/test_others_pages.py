@@ -64,7 +64,8 @@ FLOWER = {
 def test_a_page_loads_whole_from_this_origin_alone(
     visitor: Visitor, done: Done, path: str, text: str
 ) -> None:
-    visitor.sees_at(path.format(done), text)
+    visitor.open(path.format(done))
+    visitor.sees(text)
     assert visitor.faults == []
     suffixes = {each.rpartition(".")[2] for each in visitor.assets if not each.startswith("/dashboard/")}
     assert {"css", "js"} <= suffixes

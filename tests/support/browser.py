@@ -3,7 +3,6 @@
 Tests that use it are no coroutines: Playwright has an event loop of its own for them.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -14,16 +13,16 @@ from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
     Page,
+    Playwright,
     Request,
     Response,
     expect,
     sync_playwright,
 )
-from playwright.sync_api import Error as PageError
 
 from deployments.stack import StackState
+from tests.support.chromium import CHROMIUM, COMMAND
 
-CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -55,9 +54,6 @@ _TYPES = {
 _LEFT_BEHIND = "net::ERR_ABORTED"
 """What is said of a request whose page was left before the answer."""
 
-_NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
-"""What is said of requests under way when Docker makes or removes an interface of this machine."""
-
 
 class Visitor:
     """One who looks at pages of ``origin``. ``faults`` has everything that went wrong, in words."""
@@ -84,23 +80,6 @@ class Visitor:
     def sees(self, text: str) -> None:
         """Wait until ``text`` can be seen."""
         self.page.get_by_text(text).locator("visible=true").first.wait_for()
-
-    def sees_at(self, path: str, text: str) -> None:
-        """Open a page and wait until ``text`` can be seen; open it again if the machine's network changed."""
-        while True:
-            self.faults.clear()
-            try:
-                self.open(path)
-                self.sees(text)
-            except PageError as error:
-                if not self._network_changed(str(error)):
-                    raise
-            else:
-                if not self._network_changed():
-                    return
-
-    def _network_changed(self, *more: str) -> bool:
-        return any(_NETWORK_CHANGED in each for each in (*self.faults, *more))
 
     def sign_in(self, key: str) -> None:
         """Have a session from now on."""
@@ -132,13 +111,18 @@ class Visitor:
                 self.faults.append(f"wrong type {found!r}: {response.url}")
 
 
+def launched(playwright: Playwright) -> Browser:
+    """Chromium, without a window."""
+    return playwright.chromium.launch(executable_path=COMMAND, args=list(FLAGS), timeout=PATIENCE_MS)
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser; skips the test where there is none."""
-    if shutil.which(CHROMIUM) is None:
+    if not CHROMIUM.exists():
         pytest.skip("chromium is not installed")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=PATIENCE_MS)
+        browser = launched(playwright)
         yield browser
         browser.close()
 
