@@ -204,7 +204,7 @@ async def _on_legacy(host: FlowHost, work: Sequence[Work]) -> list[tuple[Work, O
     asking = asyncio.create_task(host.exchange.ask("legacy", dispatches, receive))
     try:
         await asyncio.shield(asking)
-    finally:  # a round that ends early must not cancel what the next owner of the duty asks for again
+    finally:  # not cancelled with the round: the next owner of the duty asks for the same runs
         host.exchange.abandon("legacy", by_run)
     return found
 
@@ -226,7 +226,7 @@ class Sentinels:
         every_s = (await self._store.rollout.epoch()).key.policy.sentinel_every_s
         if last is not None and abs((now - datetime.fromisoformat(last)).total_seconds()) < every_s:
             return
-        # Whoever has the duty next takes what was noted for sent, so this ends although the lease may.
+        # Shielded: the next owner of the duty takes a noted sentinel for sent, so this one has to send it.
         await asyncio.shield(self._send(now))
 
     async def _send(self, now: datetime) -> None:

@@ -65,7 +65,7 @@ def legacy() -> Legacy:
 
 @pytest.fixture
 async def asking(store: Store, valkey: Valkey, legacy: Legacy) -> AsyncIterator[Exchange]:
-    """Asks ``legacy``; ``store`` is named since it empties the server."""
+    """Asks ``legacy``. Comes after ``store``, which empties the server."""
     async with exchange(valkey, legacy, FlowSettings()) as (opened, _):
         yield opened
 

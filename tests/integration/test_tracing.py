@@ -199,9 +199,8 @@ def test_an_executor_that_dies_and_comes_back_is_seen_as_another_attempt_in_the_
     assert len(attempts) >= 2
     assert attempts[0]["status"] != "ok"
     assert attempts[-1]["status"] == "ok"
-    executes = on(
-        "celery", spans["execute"]
-    )  # a second one when the executor came back too late for the first
+    # There is a second one when the executor came back too late for the first.
+    executes = on("celery", spans["execute"])
     assert "tried again" in {each["name"] for execute in executes for each in execute["events"]}
     assert on("celery", spans["sandbox run"])[-1]["service"] == "executor-3"
     assert len(spans["submit"]) == len(spans["settle"]) == 1

@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Chromium that hears nothing of changes of this machine's network; run as a command in its place.
+"""Starts Chromium so that it does not notice changes of the machine's network. Takes Chromium's arguments.
 
-It drops whatever waits for a connection when an interface comes or goes, also to the loopback, and Docker
-makes an interface for each container. The kernel tells of such changes by sockets that are denied here.
+When a network interface appears or disappears, Chromium drops all requests that wait for a connection, also
+those to the loopback. Docker makes an interface for each container. The kernel reports such changes through
+netlink sockets, which are denied here.
+
+It runs under whichever Python 3 is found first, so it imports nothing of Crucible.
 """
 
 import ctypes

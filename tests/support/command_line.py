@@ -119,7 +119,7 @@ class CommandLine:
         return next(each for each in self.state().services if each.name == name)
 
     def pid_of(self, service: str) -> int:
-        """Process id of a service of the stack that is up; one that was killed is waited for."""
+        """Process id of a service of the stack that is up; waits while that is started again."""
         found: list[int] = []
 
         def is_there() -> bool:
