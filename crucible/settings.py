@@ -239,8 +239,7 @@ class BreakerSettings(BaseSettings):
         10, description="Seconds after which the place of a probe whose process died is free again."
     )
     park_s: NotNegative = Field(
-        30,
-        description="Seconds a Celery run waits for executor-3's breaker before it is reported unavailable.",
+        30, description="Seconds a run waits while no executor of its leg may be asked."
     )
 
 

@@ -390,8 +390,7 @@ class Exchange:
 def pause_after_fault_s(faults: int) -> float:
     """Seconds from the latest of so many faults of a run until it is sent again: 2, 8, 26, then a minute.
 
-    The third time, which by default is the last, comes when a breaker that opened with the first fault lets a
-    probe pass, and under traffic has let one: executors of a leg may be restarted one after the other.
+    Under little traffic no breaker opens, so only these pauses are there to outlast an executor's restart.
     """
     return min(3.0 ** min(faults, 4) - 1, _LONGEST_PAUSE_S)
 

@@ -5,7 +5,7 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -17,11 +17,14 @@ from prometheus_client import Counter, Histogram
 
 from crucible.errors import CrucibleError, ServiceUnavailable, SettingsError
 from crucible.models import Leg
-from crucible.settings import FlowSettings, Settings, WorkerSettings, load
+from crucible.settings import BreakerSettings, FlowSettings, Settings, WorkerSettings, load
 from crucible.telemetry.metrics import WAIT_S
 from crucible.telemetry.spans import begin, context_of, failed, here, inside, link_to, span, text_of
+from executors.client import ExecutorClient
 from tasks.claims import Claim, Claims, ClaimState, Terms
 from tasks.dispatch import Run
+from tasks.resilience.breaker import Breakers
+from tasks.resilience.sending import Parking
 
 STOP_WITHIN_S = 10.0
 """How long a worker that must stop waits for the runs it has; then it gives them back."""
@@ -186,6 +189,14 @@ class Executor(Protocol):
         self, run_id: str, language: str, code: str, stdin: str, limits: Mapping[str, object]
     ) -> bytes:
         """See ``ExecutorClient.execute``."""
+
+
+def executor_behind(
+    breakers: Breakers, urls: Sequence[str], options: WorkerOptions, claims: Claims, threads: int
+) -> Executor:
+    """The executors at ``urls`` for so many threads; while the breakers of all are open, runs are parked."""
+    client = ExecutorClient(urls, options.executor_token, options.retry_s, threads, breakers.of_executor)
+    return Parking(client, load(BreakerSettings).park_s, claims.cancelled)
 
 
 def run_one(run: Run, claims: Claims, executor: Executor) -> ClaimState:

@@ -16,11 +16,11 @@ from kombu.transport.redis import Channel
 from kombu.utils.json import dumps
 
 from crucible.errors import CrucibleError, InputError, PlatformError, ServiceUnavailable, SettingsError
-from crucible.settings import BreakerSettings, CelerySettings, Settings, load
+from crucible.settings import CelerySettings, Settings, load
 from crucible.telemetry.metrics import metrics_served
 from crucible.telemetry.process import api_of_process, tracing
 from crucible.telemetry.spans import TRACEPARENT
-from executors.client import ExecutorClient, Killer
+from executors.client import Killer
 from tasks.background import BackgroundServices
 from tasks.cancellation import CancelWatch
 from tasks.celery_leg.app import make_app, queue_keys
@@ -34,13 +34,13 @@ from tasks.dead_letters import LETTERS_KEPT, letter_keys
 from tasks.dispatch import ENQUEUED_AT, traced
 from tasks.leases import ServiceReports
 from tasks.resilience.breaker import breakers_of_process
-from tasks.resilience.sending import Parking
 from tasks.scripts import signatures
 from tasks.worker_process import (
     STOP_WITHIN_S,
     Executor,
     WorkerOptions,
     announce_ready,
+    executor_behind,
     options_from_environment,
     run_one,
     show_nothing_yet,
@@ -156,14 +156,9 @@ class CeleryWorker:
         self._claims = Claims(self._redis, "celery", options.name, options.terms)
         self._renew_every_s = options.renew_every_s
         self._breakers = breakers_of_process(options.redis_url)
-        executor = ExecutorClient(
-            [settings.executor_url],
-            options.executor_token,
-            options.retry_s,
-            settings.concurrency,
-            self._breakers.of_executor,
+        self._executor = executor_behind(
+            self._breakers, [settings.executor_url], options, self._claims, settings.concurrency
         )
-        self._executor = Parking(executor, load(BreakerSettings).park_s, self._claims.cancelled)
         killer = Killer([settings.executor_url], options.executor_token)
         self._watch = CancelWatch(self._redis, self._claims, killer)
         self._broker = connect(broker_url, 2)

@@ -14,7 +14,7 @@ from crucible.errors import CrucibleError, InputError, ServiceUnavailable
 from crucible.settings import LegacySettings, load
 from crucible.telemetry.metrics import metrics_served
 from crucible.telemetry.process import api_of_process, tracing
-from executors.client import ExecutorClient, Killer
+from executors.client import Killer
 from tasks.background import BackgroundServices
 from tasks.cancellation import CancelWatch
 from tasks.claims import Claim, Claims, ClaimState
@@ -26,6 +26,7 @@ from tasks.worker_process import (
     STOP_WITHIN_S,
     WorkerOptions,
     announce_ready,
+    executor_behind,
     options_from_environment,
     run_one,
     show_nothing_yet,
@@ -49,12 +50,8 @@ class LegacyWorker:
         self._queue = LegacyQueue(self._redis, settings, options.terms.lease_ms)
         self._claims = Claims(self._redis, "legacy", options.name, options.terms, self._queue.books)
         self._breakers = breakers_of_process(options.redis_url)
-        self._executor = ExecutorClient(
-            settings.executor_urls,
-            options.executor_token,
-            options.retry_s,
-            settings.concurrency,
-            self._breakers.of_executor,
+        self._executor = executor_behind(
+            self._breakers, settings.executor_urls, options, self._claims, settings.concurrency
         )
         killer = Killer(settings.executor_urls, options.executor_token)
         self._watch = CancelWatch(self._redis, self._claims, killer)

@@ -1,4 +1,4 @@
-"""Calls behind breakers: sending to a broker, tried again for a moment, and waiting for the one executor."""
+"""Calls behind breakers: sending to a broker, tried again for a moment, and waiting for executors."""
 
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
@@ -63,10 +63,9 @@ _LEAST_PAUSE_S = 0.05
 
 
 class Parking:
-    """Runs programs on ``executor``, and waits up to ``park_s`` seconds for its breaker to let one pass.
+    """Runs programs on ``executor``, and waits up to ``park_s`` seconds for a breaker of it to let one pass.
 
-    Nobody else runs the program meanwhile: a parity that another executor made up would be none. Nor
-    does it wait for a run that ``cancelled`` names.
+    It does not wait for a run that ``cancelled`` names.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ def opened(stack: StackState) -> Iterator[list[str]]:
         client.delete(*map(circuit_key, OF_LEGACY))
 
 
-def test_what_meets_both_breakers_open_is_sent_again_once_they_let_a_probe_pass(
+def test_what_meets_both_breakers_open_waits_until_one_lets_a_probe_pass(
     stack: StackState, opened: list[str]
 ) -> None:
     assert opened == [*OF_LEGACY]

@@ -93,8 +93,8 @@ def test_nothing_is_lost_when_each_service_is_restarted_under_load(crucible: Com
             return not lost
 
         patiently(are_settled)
-        ends = [api.get(f"/evaluations/{each}").json()["classification"] for each in sent.taken]
-    assert {*ends} == {"match"}
+        ends = [api.get(f"/evaluations/{each}").json() for each in sent.taken]
+    assert [each for each in ends if each["classification"] != "match"] == []
     assert len({*sent.taken}) == len(sent.taken) >= AT_ONCE * len(IN_ORDER)
 
 
