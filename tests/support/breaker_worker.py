@@ -1,14 +1,11 @@
-"""A process that asks one executor through its breaker: ``python -m tests.support.breaker_worker``.
+"""A process that asks one executor through its breaker.
 
-Arguments: Redis URL, executor URL, number of runs to see through. Each refusal by the breaker is counted
-under ``refused:{pid}`` in that Redis, so that a test can wait for refusals instead of for a time.
+Each refusal by the breaker is counted in Redis, so that a test can wait for refusals instead of for a time.
 """
 
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
+from collections.abc import Mapping
 
 import redis
 
@@ -17,24 +14,22 @@ from crucible.settings import BreakerSettings, load
 from executors.client import ExecutorClient
 from tasks.background import BackgroundServices
 from tasks.resilience.breaker import Breakers
+from tests.support.forked import Forked
 from tests.support.stub_executor import TOKEN
 
-ROOT = Path(__file__).parents[2]
 NAME = "executor-1"
 REFUSED = "refused"
+"""The hash of refusals by process id."""
 
 
-def start(redis_url: str, executor_url: str, runs: int, **settings: str) -> subprocess.Popen:
-    """Such a process, with these settings of breakers."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.breaker_worker", redis_url, executor_url, str(runs)],
-        cwd=ROOT,
-        env=os.environ | {f"CRUCIBLE_BREAKER_{name.upper()}": value for name, value in settings.items()},
-        stdout=subprocess.DEVNULL,
-    )
+def start(redis_url: str, executor_url: str, runs: int, **settings: str) -> Forked:
+    """Such a process, which ends after so many ``runs``; ``settings`` are those of breakers."""
+    environment = {f"CRUCIBLE_BREAKER_{name.upper()}": value for name, value in settings.items()}
+    return Forked(_work, redis_url, executor_url, runs, environment)
 
 
-def _main(redis_url: str, executor_url: str, runs: int) -> None:
+def _work(redis_url: str, executor_url: str, runs: int, environment: Mapping[str, str]) -> None:
+    os.environ.update(environment)
     breakers = Breakers(redis_url, load(BreakerSettings), {executor_url: NAME})
     services = BackgroundServices()
     breakers.keep_probes(services)
@@ -52,7 +47,3 @@ def _main(redis_url: str, executor_url: str, runs: int) -> None:
         else:
             done += 1
     services.stop_threads()
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
