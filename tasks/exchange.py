@@ -390,7 +390,7 @@ class Exchange:
 def pause_after_fault_s(faults: int) -> float:
     """Seconds from the latest of so many faults of a run until it is sent again: 2, 8, 26, then a minute.
 
-    Under little traffic no breaker opens, so only these pauses are there to outlast an executor's restart.
+    With little traffic no breaker opens, and these pauses alone outlast the restart of an executor.
     """
     return min(3.0 ** min(faults, 4) - 1, _LONGEST_PAUSE_S)
 

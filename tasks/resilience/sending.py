@@ -63,7 +63,7 @@ _LEAST_PAUSE_S = 0.05
 
 
 class Parking:
-    """Runs programs on ``executor``, and waits up to ``park_s`` seconds for a breaker of it to let one pass.
+    """Runs programs on ``executor``, and waits up to ``park_s`` seconds while all its breakers are open.
 
     It does not wait for a run that ``cancelled`` names.
     """
